@@ -1,0 +1,15 @@
+//! The LSM engine of Coffer: sealed blocks, log, memtable, tables, manifest, compaction.
+//!
+//! - `no_std` with `alloc`; everything outside comes through [`env::Env`].
+//! - A module imports only modules above it in the floors of `docs/ARCHITECTURE.md`.
+#![no_std]
+
+extern crate alloc;
+
+pub mod env;
+mod error;
+mod sync;
+mod types;
+
+pub use error::{Error, ErrorKind, Place, Result};
+pub use types::{FileId, FileKind, KeyKind, SEQNO_MAX, SeqNo, StoreId};
