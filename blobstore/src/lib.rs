@@ -1,5 +1,10 @@
 //! STUB with the agreed API over a map in memory; to be replaced by the real blob tree.
-#![allow(missing_docs, unreachable_pub, clippy::missing_errors_doc, reason = "stub")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::missing_errors_doc,
+    reason = "stub"
+)]
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -99,12 +104,19 @@ impl BlobTree {
     /// At most `len` bytes from `offset`; fewer at the end of the value; `None` where no such key.
     pub fn get_range(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Vec<u8>>> {
         Ok(self.map.lock().expect("stub").get(key).map(|value| {
-            let first = usize::try_from(offset).unwrap_or(usize::MAX).min(value.len());
+            let first = usize::try_from(offset)
+                .unwrap_or(usize::MAX)
+                .min(value.len());
             value[first..first.saturating_add(len).min(value.len())].to_vec()
         }))
     }
     pub fn len_of(&self, key: &[u8]) -> Result<Option<u64>> {
-        Ok(self.map.lock().expect("stub").get(key).map(|value| value.len() as u64))
+        Ok(self
+            .map
+            .lock()
+            .expect("stub")
+            .get(key)
+            .map(|value| value.len() as u64))
     }
     /// All entries whose key starts with `prefix`, from `from` on (empty: from the first).
     pub fn scan(&self, prefix: &[u8], from: &[u8]) -> Result<Scan> {
@@ -121,7 +133,10 @@ impl BlobTree {
         Ok(Work::Idle)
     }
     pub fn space(&self) -> Result<env::Space> {
-        Ok(env::Space { total_len: 1 << 40, free_len: 1 << 39 })
+        Ok(env::Space {
+            total_len: 1 << 40,
+            free_len: 1 << 39,
+        })
     }
     pub fn close(&self) -> Result<()> {
         Ok(())

@@ -67,7 +67,12 @@ impl Error {
     /// A new error of `kind`; `message` says what happened and, where it helps, what to do next.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Repr { kind, place: Place::default(), message: message.into(), source: None }))
+        Self(Box::new(Repr {
+            kind,
+            place: Place::default(),
+            message: message.into(),
+            source: None,
+        }))
     }
 
     /// Names the file of the store.
@@ -93,10 +98,7 @@ impl Error {
 
     /// Keeps the error beneath this one.
     #[must_use]
-    pub fn because(
-        mut self,
-        source: impl Into<Box<dyn core::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn because(mut self, source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }

@@ -3,6 +3,12 @@
 //! - A panic does not poison a lock: what a lock guards is valid at every point that can panic.
 //! - This file and `env/os` are the only ones that may name `std`.
 
+#![allow(
+    unreachable_pub,
+    dead_code,
+    reason = "one of two arms with the same face"
+)]
+
 #[cfg(feature = "std")]
 mod arm {
     extern crate std;
@@ -69,7 +75,10 @@ mod arm {
             guard: MutexGuard<'a, T>,
             timeout: Duration,
         ) -> MutexGuard<'a, T> {
-            self.0.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
+            self.0
+                .wait_timeout(guard, timeout)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0
         }
         /// Wakes one waiter.
         pub fn notify_one(&self) {

@@ -149,16 +149,32 @@ mod tests {
 
     #[test]
     fn file_names_round_trip() {
-        for kind in [FileKind::Manifest, FileKind::Wal, FileKind::Table, FileKind::Blob] {
+        for kind in [
+            FileKind::Manifest,
+            FileKind::Wal,
+            FileKind::Table,
+            FileKind::Blob,
+        ] {
             for number in [0, 1, 999_999, 1_000_000, u64::MAX] {
                 let id = FileId::new(kind, number);
                 assert_eq!(FileId::parse(&id.to_string()), Some(id));
             }
         }
         for name in ["KEYRING", "KEYRING.copy", "CURRENT", "LOCK"] {
-            assert_eq!(FileId::parse(name).map(|id| id.to_string()).as_deref(), Some(name));
+            assert_eq!(
+                FileId::parse(name).map(|id| id.to_string()).as_deref(),
+                Some(name)
+            );
         }
-        for name in ["", "1.wal", "0000001.wal", "+00001.wal", "000001.sst", "000001", "../x"] {
+        for name in [
+            "",
+            "1.wal",
+            "0000001.wal",
+            "+00001.wal",
+            "000001.sst",
+            "000001",
+            "../x",
+        ] {
             assert_eq!(FileId::parse(name), None, "{name}");
         }
     }
