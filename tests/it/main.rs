@@ -8,4 +8,5 @@
     reason = "test code: a failed expectation ends the test, and skipped tests say so"
 )]
 
+mod mount;
 mod tidy;

@@ -4,6 +4,7 @@
 //! - Nothing here is part of the product.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
     reason = "test code on the operating system: a failed expectation ends the test"
@@ -11,6 +12,8 @@
 
 pub mod crash;
 pub mod fault;
+pub mod process;
 pub mod random;
+pub mod sample;
 pub mod tidy;
 pub mod world;

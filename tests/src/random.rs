@@ -21,7 +21,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -31,7 +31,7 @@ impl Rng {
 
     /// A number below `end`; 0 where `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % (end.max(1) as u64)) as usize
+        (self.next_u64() % (end.max(1) as u64)) as usize
     }
 
     /// True in `percent` of 100 cases.
@@ -47,7 +47,7 @@ impl Rng {
     /// Fills `buf`.
     pub fn fill(&mut self, buf: &mut [u8]) {
         for part in buf.chunks_mut(8) {
-            let bytes = self.next().to_le_bytes();
+            let bytes = self.next_u64().to_le_bytes();
             part.copy_from_slice(&bytes[..part.len()]);
         }
     }
@@ -108,7 +108,7 @@ mod tests {
         let (mut a, mut b) = (Rng::new(7), Rng::new(7));
         assert_eq!(a.bytes(1000), b.bytes(1000));
         assert_eq!(a.value(5000), b.value(5000));
-        assert_ne!(Rng::new(7).next(), Rng::new(8).next());
+        assert_ne!(Rng::new(7).next_u64(), Rng::new(8).next_u64());
     }
 
     #[test]
