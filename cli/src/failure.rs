@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use coffer_engine::{Error, ErrorKind};
-use coffer_fusefs::{FsError, MountError};
+use coffer_fusefs::path::StreamError;
+use coffer_fusefs::{Errno, FsError, MountError};
 
 /// Exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +148,37 @@ impl From<Error> for Failure {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
+    }
+}
+
+impl From<FsError> for Failure {
+    fn from(error: FsError) -> Self {
+        if let Some(beneath) = error.store_error() {
+            return beneath.duplicate().into();
+        }
+        let code = match error.errno() {
+            Errno::ENOENT => Code::NotFound,
+            Errno::EEXIST | Errno::ENOTEMPTY | Errno::EISDIR | Errno::ENOTDIR => Code::Exists,
+            Errno::ENOSPC => Code::NoSpace,
+            Errno::EIO => Code::Corruption,
+            Errno::EINVAL | Errno::ENAMETOOLONG => Code::Usage,
+            _ => Code::General,
+        };
+        let text = io::Error::from_raw_os_error(error.errno().code()).to_string();
+        // Without the number that the standard library appends.
+        let text = text.split(" (os error").next().unwrap_or(&text);
+        Self::new(code, text)
+    }
+}
+
+/// An error of a stream between the store and `local`.
+pub(crate) fn streamed(error: StreamError, local: &Path) -> Failure {
+    match error {
+        StreamError::Fs(error) => error.into(),
+        StreamError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Failure::closed_pipe()
+        }
+        StreamError::Io(error) => Failure::path(local, &error),
     }
 }
 

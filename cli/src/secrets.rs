@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use coffer_blobstore::Credential;
+use crate::stub::Credential;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::args::{NewSecrets, Secrets};
@@ -176,7 +176,10 @@ fn empty(name: &str) -> Failure {
 }
 
 fn too_long(name: &str) -> Failure {
-    Failure::new(Code::Usage, format!("{name} is longer than 1 MiB: that is no secret"))
+    Failure::new(
+        Code::Usage,
+        format!("{name} is longer than 1 MiB: that is no secret"),
+    )
 }
 
 fn ask(prompt: &str, option: &str) -> Outcome<Zeroizing<Vec<u8>>> {
@@ -185,7 +188,9 @@ fn ask(prompt: &str, option: &str) -> Outcome<Zeroizing<Vec<u8>>> {
             Code::Usage,
             format!("cannot ask for the passphrase: no terminal ({error})"),
         )
-        .hint(format!("use `{option} FILE`, or the descriptor or key file option"))
+        .hint(format!(
+            "use `{option} FILE`, or the descriptor or key file option"
+        ))
     })?;
     let bytes = Zeroizing::new(text.into_bytes());
     if bytes.is_empty() {
@@ -202,7 +207,10 @@ fn ask_twice(store: &Path, option: &str) -> Outcome<Credential> {
     if same {
         Ok(Credential::Passphrase(first))
     } else {
-        Err(Failure::new(Code::Usage, "the two passphrases differ; nothing was changed"))
+        Err(Failure::new(
+            Code::Usage,
+            "the two passphrases differ; nothing was changed",
+        ))
     }
 }
 
@@ -235,7 +243,9 @@ mod tests {
     fn the_rest_of_a_stream_stays_for_the_next_reader() {
         let mut stream: &[u8] = b"one\ntwo\n";
         assert_eq!(
-            first_line(&mut stream, "test").map(|line| line.to_vec()).ok(),
+            first_line(&mut stream, "test")
+                .map(|line| line.to_vec())
+                .ok(),
             Some(b"one".to_vec())
         );
         assert_eq!(stream, b"two\n");

@@ -12,7 +12,11 @@ pub(crate) fn parse_len(text: &str) -> Result<u64, String> {
         "m" | "mib" => 20,
         "g" | "gib" => 30,
         "t" | "tib" => 40,
-        _ => return Err(format!("`{unit}` is no unit; use K, M, G or T, as in `64M`")),
+        _ => {
+            return Err(format!(
+                "`{unit}` is no unit; use K, M, G or T, as in `64M`"
+            ));
+        }
     };
     let number: u64 = number
         .parse()
@@ -65,7 +69,15 @@ mod tests {
         assert_eq!(parse_len("64K"), Ok(64 << 10));
         assert_eq!(parse_len("8 MiB"), Ok(8 << 20));
         assert_eq!(parse_len("1g"), Ok(1 << 30));
-        for bad in ["", "K", "-1", "1X", "1.5G", "99999999999999999999", "16777216T"] {
+        for bad in [
+            "",
+            "K",
+            "-1",
+            "1X",
+            "1.5G",
+            "99999999999999999999",
+            "16777216T",
+        ] {
             assert!(parse_len(bad).is_err(), "{bad}");
         }
     }

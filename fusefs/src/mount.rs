@@ -272,12 +272,7 @@ fn receive(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut byte = [0; 1];
     let mut parts = [IoSliceMut::new(&mut byte)];
     loop {
-        match recvmsg(
-            socket,
-            &mut parts,
-            &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC,
-        ) {
+        match recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
             Ok(_) => break,

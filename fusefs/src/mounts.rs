@@ -78,7 +78,9 @@ fn unescape(field: &[u8]) -> OsString {
             _ => None,
         };
         plain.push(code.unwrap_or(*first));
-        rest = tail.get(if code.is_some() { 3 } else { 0 }..).unwrap_or(&[]);
+        rest = tail
+            .get(if code.is_some() { 3 } else { 0 }..)
+            .unwrap_or(&[]);
     }
     OsString::from_vec(plain)
 }
