@@ -3,7 +3,7 @@
 //! - The codes are stable and stand in `docs/CLI.md`.
 //! - A closed pipe behind standard output is no failure: the reader has seen enough.
 
-use std::fmt;
+use core::fmt;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;

@@ -3,6 +3,8 @@
 //! - Standard output holds results only; remarks, progress and errors go to standard error.
 //! - Exit codes and JSON shapes are stable: `docs/CLI.md`.
 
+extern crate alloc;
+
 mod args;
 mod commands;
 mod failure;

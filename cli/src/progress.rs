@@ -1,6 +1,6 @@
 //! Progress on standard error, where a person watches.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 

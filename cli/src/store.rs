@@ -2,8 +2,8 @@
 //!
 //! - A command holds the lock of the store from here to its end.
 
+use alloc::sync::Arc;
 use std::path::Path;
-use std::sync::Arc;
 
 use coffer_blobstore::BlobTree;
 use coffer_fusefs::attr::Caller;

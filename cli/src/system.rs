@@ -1,10 +1,10 @@
 //! What a process that holds keys owes: no core dumps, no debugger, a log that outlives a terminal.
 
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use coffer_fusefs::Log;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};

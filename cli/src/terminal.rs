@@ -4,7 +4,7 @@
 //! - Text from a store is shown with control characters escaped, so that a file name cannot
 //!   write to the terminal; JSON escapes them by itself.
 
-use std::fmt;
+use core::fmt;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use serde::Serialize;
@@ -67,7 +67,7 @@ pub(crate) fn human_len(len: u64) -> String {
         return format!("{len} B");
     }
     let power = ((63 - len.leading_zeros()) / 10).min(6);
-    let tenths = u128::from(len) * 10 >> (10 * power);
+    let tenths = (u128::from(len) * 10) >> (10 * power);
     let unit = UNITS[power as usize - 1];
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }

@@ -1,6 +1,6 @@
 //! Lengths and ranges as people type them. Pure.
 
-use std::str::FromStr;
+use core::str::FromStr;
 
 /// A length: digits with an optional unit, `4096`, `64K`, `8MiB`, `1G`. Units are powers of 1024.
 pub(crate) fn parse_len(text: &str) -> Result<u64, String> {

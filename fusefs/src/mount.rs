@@ -7,10 +7,11 @@
 //!   that a file system mounted later at the same path stays.
 //! - `nosuid` and `nodev` hold unless they are lifted; `default_permissions` always holds.
 
-use std::ffi::{CString, OsStr, OsString};
+use alloc::ffi::CString;
+use core::mem::MaybeUninit;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;

@@ -3,10 +3,11 @@
 //! - [`Session::start`] returns when the mount answers.
 //! - [`Session::finish`] returns when everything is written; nothing is left to a destructor.
 
+use alloc::sync::Arc;
+use core::time::Duration;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use crate::errno::FsResult;
 use crate::filesystem::FileSystem;

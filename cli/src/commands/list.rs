@@ -1,6 +1,6 @@
 //! `ls` and `stat`.
 
-use std::fmt::Write as _;
+use core::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
 use coffer_fusefs::attr::{Attr, Kind, Time};

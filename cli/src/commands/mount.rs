@@ -5,11 +5,11 @@
 //! - Signals are caught before the mount exists, so that none of them leaves it behind.
 //! - The exit code tells whether everything was written.
 
+use core::time::Duration;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
 
 use coffer_fusefs::{
     Atime, FS_TYPE, FileSystem, MountError, MountOptions, Session, SessionOptions,

@@ -3,7 +3,8 @@
 //! - fuser hands over a time before 1970 as `1970 - (seconds + fraction)` where the kernel said
 //!   `1970 - seconds + fraction`; [`time`] undoes that.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use core::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, FopenFlags, INodeNo, InitFlags, TimeOrNow};
 use rustix::fs::OFlags;

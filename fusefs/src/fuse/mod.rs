@@ -5,10 +5,12 @@
 //! - The log names operations, inode numbers and places in the store, never file names.
 //! - Some reader is always free to take requests: see [`Waiters`].
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use alloc::sync::Arc;
+use core::panic::AssertUnwindSafe;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
+use std::panic::catch_unwind;
+use std::time::Instant;
 
 use crate::attr::{Caller, ROOT};
 use crate::errno::{Errno, FsError, FsResult};
