@@ -118,11 +118,28 @@ impl Step {
         // A result of the step before must never be taken for this one's.
         let _ = fs::remove_file(&result);
         process::run(command, limit, &log, interrupt).map_err(|failure| Failure {
-            what: failure.what.replace(&format!("{}: ", exe_name()), ""),
+            what: format!("{}: {}", self.describe(), without_name(&failure.what)),
             ..failure
         })?;
         let text = fs::read(&result).context(result.display())?;
         serde_json::from_slice(&text).context("result of a step")
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Write { .. } => "sequential write".into(),
+            Self::Read { .. } => "sequential read".into(),
+            Self::RandomRead { .. } => "random read".into(),
+            Self::RandomWrite { .. } => "random write".into(),
+            Self::Run(run) => {
+                let words = run.argv.iter().filter(|word| !word.contains('\n'));
+                words
+                    .take(4)
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            }
+        }
     }
 
     /// Does the work in this process.
@@ -154,9 +171,15 @@ impl Step {
     }
 }
 
-fn exe_name() -> String {
-    let exe = std::env::current_exe().unwrap_or_default();
-    exe.display().to_string()
+/// The message of a step process without the name of the program, which is this one.
+fn without_name(what: &str) -> &str {
+    let name = std::env::current_exe()
+        .unwrap_or_default()
+        .display()
+        .to_string();
+    what.strip_prefix(&name)
+        .unwrap_or(what)
+        .trim_start_matches([':', ' '])
 }
 
 fn write(path: &Path, kind: Kind, len: u64) -> std::io::Result<f64> {
