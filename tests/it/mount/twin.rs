@@ -165,6 +165,7 @@ impl Side {
         )
     }
 
+    #[allow(clippy::too_many_lines, reason = "one short arm for each call")]
     fn run(&mut self, call: &Call) -> Answer {
         let done = |()| String::new();
         match call {
