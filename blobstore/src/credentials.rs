@@ -125,7 +125,9 @@ mod tests {
         };
         assert!(refused(Credential::passphrase(b"")));
         assert!(refused(Credential::key_file(&[7; 31])));
-        assert!(refused(Credential::passphrase(&[7; CREDENTIAL_LEN_MAX + 1])));
+        assert!(refused(Credential::passphrase(
+            &[7; CREDENTIAL_LEN_MAX + 1]
+        )));
         assert!(Credential::passphrase(b"a").validate().is_ok());
         assert!(Credential::key_file(&[7; 32]).validate().is_ok());
     }

@@ -72,7 +72,10 @@ impl BlobRecord {
         let end = match state {
             0 => None,
             1 => Some(BlobEnd {
-                root: FileRoot { len: reader.u64()?, root: reader.array()? },
+                root: FileRoot {
+                    len: reader.u64()?,
+                    root: reader.array()?,
+                },
                 live_len: reader.u64()?,
             }),
             _ => return Err(Error::unsupported("a blob file record of a newer version")),
@@ -83,10 +86,7 @@ impl BlobRecord {
 }
 
 /// The update that sets or removes the record of a blob file.
-pub(crate) fn record_update(
-    number: u64,
-    record: Option<BlobRecord>,
-) -> (Vec<u8>, Option<Vec<u8>>) {
+pub(crate) fn record_update(number: u64, record: Option<BlobRecord>) -> (Vec<u8>, Option<Vec<u8>>) {
     (file_key(number), record.map(BlobRecord::encode))
 }
 
@@ -126,7 +126,9 @@ pub(crate) struct Entry {
 impl Entry {
     /// Was every byte that the tree pointed to dropped?
     pub(crate) fn is_whole_dead(&self) -> bool {
-        self.record.end.is_some_and(|end| self.dead_len >= end.live_len)
+        self.record
+            .end
+            .is_some_and(|end| self.dead_len >= end.live_len)
     }
 
     /// Dead bytes of a finished file in percent of its length.
@@ -135,12 +137,17 @@ impl Entry {
             return 0;
         };
         let dead_len = root.len.saturating_sub(self.live_len());
-        dead_len.saturating_mul(100).checked_div(root.len).unwrap_or(100)
+        dead_len
+            .saturating_mul(100)
+            .checked_div(root.len)
+            .unwrap_or(100)
     }
 
     /// Bytes of a finished file that the tree still points to.
     pub(crate) fn live_len(&self) -> u64 {
-        self.record.end.map_or(0, |end| end.live_len.saturating_sub(self.dead_len))
+        self.record
+            .end
+            .map_or(0, |end| end.live_len.saturating_sub(self.dead_len))
     }
 }
 
@@ -163,7 +170,9 @@ impl Ledger {
     pub(crate) fn read(annex: &Annex) -> Result<Self> {
         let mut ledger = Self::default();
         for (key, value) in annex {
-            ledger.take(key, value).map_err(|error| error.part("annex record"))?;
+            ledger
+                .take(key, value)
+                .map_err(|error| error.part("annex record"))?;
         }
         Ok(ledger)
     }
@@ -176,7 +185,11 @@ impl Ledger {
                 let number = u64::from_be_bytes(reader.array()?);
                 let record = BlobRecord::decode(value.rest())
                     .map_err(|error| error.in_file(FileId::new(FileKind::Blob, number)))?;
-                let entry = Entry { record, dead_len: 0, dead_records: Vec::new() };
+                let entry = Entry {
+                    record,
+                    dead_len: 0,
+                    dead_records: Vec::new(),
+                };
                 self.files.insert(number, entry);
             }
             DEAD => {
@@ -253,9 +266,7 @@ impl Ledger {
         for (number, entry) in &self.files {
             let wanted = match entry.record.end {
                 None => inherited(*number),
-                Some(_) => {
-                    !entry.is_whole_dead() && entry.garbage_percent() >= percent_min.into()
-                }
+                Some(_) => !entry.is_whole_dead() && entry.garbage_percent() >= percent_min.into(),
             };
             if !wanted {
                 continue;
@@ -275,11 +286,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const OPEN: BlobRecord = BlobRecord { salt: [1; 32], end: None };
+    const OPEN: BlobRecord = BlobRecord {
+        salt: [1; 32],
+        end: None,
+    };
 
     fn finished(len: u64, live_len: u64) -> BlobRecord {
         let root = FileRoot { len, root: [7; 32] };
-        BlobRecord { salt: [2; 32], end: Some(BlobEnd { root, live_len }) }
+        BlobRecord {
+            salt: [2; 32],
+            end: Some(BlobEnd { root, live_len }),
+        }
     }
 
     fn apply(annex: &mut Annex, updates: AnnexUpdates) {

@@ -1,5 +1,9 @@
 //! The key-value separated blob tree of Coffer: keyring, blob files, range reads, garbage collection.
-#![allow(dead_code, unused_imports, reason = "the tree over the engine comes next")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the tree over the engine comes next"
+)]
 
 extern crate alloc;
 

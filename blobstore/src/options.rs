@@ -64,21 +64,29 @@ impl StoreOptions {
     /// `Invalid` naming the first that is not.
     pub fn validate(&self) -> Result<()> {
         if !self.frame_len.is_power_of_two() || !FRAME_LOG2.contains(&self.frame_log2()) {
-            return Err(Error::invalid("the frame length must be a power of two from 4 KiB to 1 MiB"));
+            return Err(Error::invalid(
+                "the frame length must be a power of two from 4 KiB to 1 MiB",
+            ));
         }
         if self.inline_len_max > 1 << 20 {
             return Err(Error::invalid("values above 1 MiB cannot stay in the tree"));
         }
         if !(1 << 16..=1 << 40).contains(&self.blob_file_len) {
-            return Err(Error::invalid("the blob file length must be from 64 KiB to 1 TiB"));
+            return Err(Error::invalid(
+                "the blob file length must be from 64 KiB to 1 TiB",
+            ));
         }
         if !self.transform.ecc.is_valid() {
-            return Err(Error::invalid("the number of parity shards is out of bounds"));
+            return Err(Error::invalid(
+                "the number of parity shards is out of bounds",
+            ));
         }
         if let Compression::Zstd { level } = self.transform.compression
             && !(-7..=22).contains(&level)
         {
-            return Err(Error::invalid("the compression level must be from -7 to 22"));
+            return Err(Error::invalid(
+                "the compression level must be from -7 to 22",
+            ));
         }
         self.kdf.validate()
     }
@@ -115,8 +123,15 @@ impl StoreOptions {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let newer = || Error::unsupported("settings of a newer version").part("keyring");
         let mut reader = Reader::new(bytes);
-        let [version, codec, level, cipher, kv_protection, sync_writes, frame_log2] =
-            reader.array()?;
+        let [
+            version,
+            codec,
+            level,
+            cipher,
+            kv_protection,
+            sync_writes,
+            frame_log2,
+        ] = reader.array()?;
         if version != SETTINGS_VERSION || frame_log2 > *FRAME_LOG2.end() {
             return Err(newer());
         }
@@ -131,7 +146,11 @@ impl StoreOptions {
                 cipher: Cipher::from_byte(cipher).ok_or_else(newer)?,
                 ecc: Ecc::from_bytes(reader.array()?).ok_or_else(newer)?,
             },
-            kv_protection: if kv_protection == 0 { KvProtection::Off } else { KvProtection::On },
+            kv_protection: if kv_protection == 0 {
+                KvProtection::Off
+            } else {
+                KvProtection::On
+            },
             sync_writes: sync_writes != 0,
             frame_len: 1 << frame_log2,
             inline_len_max: reader.u32()?,
@@ -193,7 +212,11 @@ mod tests {
 
     #[test]
     fn settings_round_trip() {
-        for preset in [Preset::RocksDbParity, Preset::CofferDefault, Preset::CofferParanoid] {
+        for preset in [
+            Preset::RocksDbParity,
+            Preset::CofferDefault,
+            Preset::CofferParanoid,
+        ] {
             let mut store = StoreOptions::preset(preset);
             store.frame_len = 64 << 10;
             store.inline_len_max = 77;
@@ -222,7 +245,9 @@ mod tests {
         assert!(refused(|store| store.inline_len_max = 2 << 20));
         assert!(refused(|store| store.blob_file_len = 0));
         assert!(refused(|store| store.transform.ecc = Ecc::Xor { data: 0 }));
-        assert!(refused(|store| store.transform.compression = Compression::Zstd { level: 99 }));
+        assert!(refused(
+            |store| store.transform.compression = Compression::Zstd { level: 99 }
+        ));
         assert!(refused(|store| store.kdf.passes = 0));
     }
 }

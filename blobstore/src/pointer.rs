@@ -126,8 +126,9 @@ impl BlobPointer {
         out.push(self.shape.frame_log2);
         match &self.frames {
             Frames::Listed(frames) => {
-                let (offset, ordinal) =
-                    frames.first().map_or((0, 0), |frame| (frame.offset, frame.ordinal));
+                let (offset, ordinal) = frames
+                    .first()
+                    .map_or((0, 0), |frame| (frame.offset, frame.ordinal));
                 put_varint(&mut out, offset);
                 put_varint(&mut out, ordinal.into());
                 frames.iter().for_each(|frame| put_entry(&mut out, frame));
@@ -154,7 +155,10 @@ impl BlobPointer {
         let mut reader = Reader::new(bytes);
         let form = reader.u8()?;
         let file = reader.varint()?;
-        let shape = Shape { raw_len: reader.varint()?, frame_log2: reader.u8()? };
+        let shape = Shape {
+            raw_len: reader.varint()?,
+            frame_log2: reader.u8()?,
+        };
         if shape.raw_len == 0 || !FRAME_LOG2.contains(&shape.frame_log2) {
             return Err(Error::corruption("lengths that cannot be"));
         }
@@ -184,7 +188,11 @@ impl BlobPointer {
             _ => return Err(Error::unsupported("blob pointer of a newer version")),
         };
         reader.finish()?;
-        Ok(Self { file, shape, frames })
+        Ok(Self {
+            file,
+            shape,
+            frames,
+        })
     }
 }
 
@@ -256,7 +264,12 @@ fn take_run(
         let entry = reader.varint()?;
         let disk_len = u32::try_from(entry >> 1).map_err(|_| overflow())?;
         let codec = take_codec((entry & 1) as u8)?;
-        frames.push(Frame { offset, ordinal, disk_len, codec });
+        frames.push(Frame {
+            offset,
+            ordinal,
+            disk_len,
+            codec,
+        });
         offset = offset.checked_add(disk_len.into()).ok_or_else(overflow)?;
         ordinal = ordinal.checked_add(1).ok_or_else(overflow)?;
     }
@@ -280,7 +293,11 @@ mod tests {
                     offset,
                     ordinal: index * if gap_every > 0 { 2 } else { 1 } + 5,
                     disk_len,
-                    codec: if index % 3 == 0 { Codec::Zstd } else { Codec::None },
+                    codec: if index % 3 == 0 {
+                        Codec::Zstd
+                    } else {
+                        Codec::None
+                    },
                 };
                 offset += u64::from(disk_len);
                 frame
@@ -291,9 +308,15 @@ mod tests {
     #[test]
     fn pointers_round_trip() {
         for count in 1..=16u32 {
-            let shape = Shape { raw_len: u64::from(count) << 17, frame_log2: 17 };
-            let pointer =
-                BlobPointer { file: 9, shape, frames: Frames::Listed(frames(count, 0)) };
+            let shape = Shape {
+                raw_len: u64::from(count) << 17,
+                frame_log2: 17,
+            };
+            let pointer = BlobPointer {
+                file: 9,
+                shape,
+                frames: Frames::Listed(frames(count, 0)),
+            };
             let bytes = pointer.encode();
             assert_eq!(BlobPointer::decode(&bytes).unwrap(), pointer);
             assert_eq!(raw_len_of(&bytes).unwrap(), shape.raw_len);
@@ -310,8 +333,14 @@ mod tests {
         };
         let pointer = BlobPointer {
             file: u64::MAX,
-            shape: Shape { raw_len: 1 << 40, frame_log2: 12 },
-            frames: Frames::Indexed { disk_len: 1 << 41, index },
+            shape: Shape {
+                raw_len: 1 << 40,
+                frame_log2: 12,
+            },
+            frames: Frames::Indexed {
+                disk_len: 1 << 41,
+                index,
+            },
         };
         assert_eq!(BlobPointer::decode(&pointer.encode()).unwrap(), pointer);
         assert_eq!(pointer.disk_len(), (1 << 41) + 80);
@@ -319,19 +348,32 @@ mod tests {
 
     #[test]
     fn one_chunk_has_a_short_pointer() {
-        let shape = Shape { raw_len: 128 << 10, frame_log2: 17 };
-        let pointer = BlobPointer { file: 300, shape, frames: Frames::Listed(frames(1, 0)) };
+        let shape = Shape {
+            raw_len: 128 << 10,
+            frame_log2: 17,
+        };
+        let pointer = BlobPointer {
+            file: 300,
+            shape,
+            frames: Frames::Listed(frames(1, 0)),
+        };
         assert!(pointer.encode().len() <= 16);
     }
 
     #[test]
     fn an_index_round_trips_with_and_without_gaps() {
         for gap_every in [0, 1, 7] {
-            let shape = Shape { raw_len: (100 << 16) - 3, frame_log2: 16 };
+            let shape = Shape {
+                raw_len: (100 << 16) - 3,
+                frame_log2: 16,
+            };
             let listed = frames(100, gap_every);
             let bytes = encode_index(&listed);
             assert_eq!(decode_index(&bytes, shape).unwrap(), listed);
-            let other = Shape { raw_len: 101 << 16, ..shape };
+            let other = Shape {
+                raw_len: 101 << 16,
+                ..shape
+            };
             assert!(decode_index(&bytes, other).is_err());
         }
     }

@@ -17,7 +17,7 @@ mod error;
 pub mod file;
 pub mod log;
 mod options;
-mod sync;
+pub mod sync;
 mod types;
 
 pub use error::{Error, ErrorKind, Place, Result};

@@ -108,8 +108,10 @@ impl BlobFiles {
             }
             known.insert(*number, Known::new(entry.record));
         }
-        let orphans: Vec<u64> =
-            on_disk.into_iter().filter(|number| !known.contains_key(number)).collect();
+        let orphans: Vec<u64> = on_disk
+            .into_iter()
+            .filter(|number| !known.contains_key(number))
+            .collect();
         drop(known);
         for number in &orphans {
             self.env.fs.remove(blob_id(*number))?;
@@ -138,7 +140,9 @@ impl BlobFiles {
     /// Was this file left unfinished by an earlier session?
     pub(crate) fn is_inherited(&self, number: u64) -> bool {
         let known = self.known.read();
-        known.get(&number).is_some_and(|file| file.record.end.is_none() && file.writer.is_none())
+        known
+            .get(&number)
+            .is_some_and(|file| file.record.end.is_none() && file.writer.is_none())
     }
 
     /// The active blob file, claimed. A full one is replaced first.
@@ -147,7 +151,9 @@ impl BlobFiles {
     /// `Poisoned`; those of creating a file.
     pub(crate) fn claim(&self) -> Result<Claim> {
         if self.is_poisoned() {
-            return Err(Error::poisoned("an earlier sync failed; open the store again to write"));
+            return Err(Error::poisoned(
+                "an earlier sync failed; open the store again to write",
+            ));
         }
         let mut active = self.active.lock();
         if let Some(writer) = &*active
@@ -166,11 +172,19 @@ impl BlobFiles {
         let catalog = self.catalog()?;
         let number = catalog.allocate_number()?;
         let id = blob_id(number);
-        let (file, context) =
-            create_file(&self.env, &*self.keys, id, self.store_id, self.options.transform)?;
+        let (file, context) = create_file(
+            &self.env,
+            &*self.keys,
+            id,
+            self.store_id,
+            self.options.transform,
+        )?;
         file.sync().map_err(|error| error.in_file(id))?;
         self.env.fs.sync_dir()?;
-        let record = BlobRecord { salt: *context.salt(), end: None };
+        let record = BlobRecord {
+            salt: *context.salt(),
+            end: None,
+        };
         catalog.commit(vec![record_update(number, Some(record))])?;
         let reader = BlobReader::new(Arc::clone(&file), Arc::clone(&context));
         let writer = Arc::new(BlobWriter::new(number, file, context)?);
@@ -189,7 +203,9 @@ impl BlobFiles {
     /// Those of the medium; from then on the store is poisoned.
     pub(crate) fn sync(&self) -> Result<()> {
         if self.is_poisoned() {
-            return Err(Error::poisoned("an earlier sync failed; open the store again to write"));
+            return Err(Error::poisoned(
+                "an earlier sync failed; open the store again to write",
+            ));
         }
         let writers = self.writers();
         let asked: Vec<BlobReader> = self.asked.lock().values().cloned().collect();
@@ -204,7 +220,11 @@ impl BlobFiles {
     }
 
     fn writers(&self) -> Vec<Arc<BlobWriter>> {
-        self.known.read().values().filter_map(|file| file.writer.clone()).collect()
+        self.known
+            .read()
+            .values()
+            .filter_map(|file| file.writer.clone())
+            .collect()
     }
 
     /// Finishes one file that takes no more frames; `false` where there is none.
@@ -239,10 +259,16 @@ impl BlobFiles {
     fn finish(&self, writer: &BlobWriter) -> Result<()> {
         let number = writer.number();
         let live_len = writer.live_len();
-        let root = writer.finish().inspect_err(|_| self.poisoned.store(true, Ordering::Release))?;
+        let root = writer
+            .finish()
+            .inspect_err(|_| self.poisoned.store(true, Ordering::Release))?;
         let end = Some(BlobEnd { root, live_len });
-        let record = BlobRecord { salt: *writer.context().salt(), end };
-        self.catalog()?.commit(vec![record_update(number, Some(record))])?;
+        let record = BlobRecord {
+            salt: *writer.context().salt(),
+            end,
+        };
+        self.catalog()?
+            .commit(vec![record_update(number, Some(record))])?;
         if let Some(file) = self.known.write().get_mut(&number) {
             file.record = record;
             file.writer = None;
@@ -269,7 +295,10 @@ impl BlobFiles {
             let Some(file) = known.get(&number) else {
                 return Ok(None);
             };
-            file.last_used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            file.last_used.store(
+                self.clock.fetch_add(1, Ordering::Relaxed),
+                Ordering::Relaxed,
+            );
             if let Some(reader) = &file.reader {
                 return Ok(Some(reader.clone()));
             }
@@ -277,7 +306,8 @@ impl BlobFiles {
         };
         let (file, context) = self.open(number)?;
         if *context.salt() != record.salt {
-            let message = "this blob file is not the one that the store names: it was put back or swapped";
+            let message =
+                "this blob file is not the one that the store names: it was put back or swapped";
             return Err(Error::authentication(message).in_file(blob_id(number)));
         }
         if let Some(BlobEnd { root, .. }) = &record.end {
@@ -295,7 +325,9 @@ impl BlobFiles {
 
     /// Closes the file that was not read for the longest time, where too many are open.
     fn evict(&self, known: &mut BTreeMap<u64, Known>) {
-        let open = known.values().filter(|file| file.reader.is_some() && file.writer.is_none());
+        let open = known
+            .values()
+            .filter(|file| file.reader.is_some() && file.writer.is_none());
         if open.count() < self.reader_count_max {
             return;
         }
@@ -309,7 +341,13 @@ impl BlobFiles {
     }
 
     fn open(&self, number: u64) -> Result<(Arc<dyn File>, Arc<FileContext>)> {
-        open_file(&self.env, &*self.keys, blob_id(number), self.store_id, OpenMode::Read)
+        open_file(
+            &self.env,
+            &*self.keys,
+            blob_id(number),
+            self.store_id,
+            OpenMode::Read,
+        )
     }
 
     /// For recovery: is the value behind `pointer` on disk and whole? The file is remembered, so that
@@ -340,13 +378,21 @@ impl BlobFiles {
 
     fn catalog(&self) -> Result<Arc<dyn Catalog>> {
         let closed = || Error::canceled("the store is closed");
-        self.catalog.get().and_then(Weak::upgrade).ok_or_else(closed)
+        self.catalog
+            .get()
+            .and_then(Weak::upgrade)
+            .ok_or_else(closed)
     }
 }
 
 impl Known {
     fn new(record: BlobRecord) -> Self {
-        Self { record, writer: None, reader: None, last_used: AtomicU64::new(0) }
+        Self {
+            record,
+            writer: None,
+            reader: None,
+            last_used: AtomicU64::new(0),
+        }
     }
 }
 

@@ -8,9 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use coffer_engine::block::{
-    BlockHandle, BlockKind, Expect, FLAG_LAST, FileContext, read_block,
-};
+use coffer_engine::block::{BlockHandle, BlockKind, Expect, FLAG_LAST, FileContext, read_block};
 use coffer_engine::compress::Scratch;
 use coffer_engine::env::{File, read_exact_at};
 use coffer_engine::{Error, Result};
@@ -33,14 +31,20 @@ impl BlobReader {
     }
 
     pub(super) fn sync(&self) -> Result<()> {
-        self.file.sync().map_err(|error| error.in_file(self.context.id()))
+        self.file
+            .sync()
+            .map_err(|error| error.in_file(self.context.id()))
     }
 
     /// The frames that `pointer` leads to, read from its index block where it has one.
     ///
     /// # Errors
     /// `Corruption` and `Authentication` naming the index block.
-    pub(crate) fn frames(&self, pointer: &BlobPointer, scratch: &mut Scratch) -> Result<Vec<Frame>> {
+    pub(crate) fn frames(
+        &self,
+        pointer: &BlobPointer,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Frame>> {
         match &pointer.frames {
             Frames::Listed(frames) => Ok(frames.clone()),
             Frames::Indexed { index, .. } => {
@@ -74,7 +78,9 @@ impl BlobReader {
         for group in groups(listed) {
             let group = listed.get(group).expect("groups are parts of the list");
             let (first, last) = (group.first(), group.last());
-            let (Some(first), Some(last)) = (first, last) else { continue };
+            let (Some(first), Some(last)) = (first, last) else {
+                continue;
+            };
             let end = last.offset + u64::from(last.disk_len);
             self.check_lens(shape, index, group)?;
             disk.resize((end - first.offset) as usize, 0);
@@ -133,9 +139,15 @@ impl BlobReader {
         let handle = handle_of(shape, index, frame);
         let expect = Expect::new(BlockKind::Frame, &handle).with_flags(flags(shape, index));
         let start = out.len();
-        let opened = self.context.open_into(&expect, disk, scratch, out).map_err(|error| {
-            error.in_file(self.context.id()).at(frame.offset).part("frame")
-        })?;
+        let opened = self
+            .context
+            .open_into(&expect, disk, scratch, out)
+            .map_err(|error| {
+                error
+                    .in_file(self.context.id())
+                    .at(frame.offset)
+                    .part("frame")
+            })?;
         if opened.healed {
             self.context.tell_healed(frame.offset);
         }
@@ -186,7 +198,12 @@ mod tests {
 
     #[test]
     fn groups_are_contiguous_and_bounded() {
-        let frame = |offset, disk_len| Frame { offset, ordinal: 0, disk_len, codec: Codec::None };
+        let frame = |offset, disk_len| Frame {
+            offset,
+            ordinal: 0,
+            disk_len,
+            codec: Codec::None,
+        };
         let big = READ_LEN_MAX as u32 + 5;
         let frames = [
             frame(0, 100),

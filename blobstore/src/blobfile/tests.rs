@@ -63,7 +63,8 @@ fn value(len: usize, seed: u64) -> Vec<u8> {
     hasher.update(&seed.to_le_bytes());
     hasher.finalize_xof().fill(&mut out);
     // Half of it compresses.
-    out.chunks_exact_mut(64).for_each(|chunk| chunk[32..].fill(7));
+    out.chunks_exact_mut(64)
+        .for_each(|chunk| chunk[32..].fill(7));
     out
 }
 
@@ -127,7 +128,10 @@ fn finished_and_inherited_files_are_read_after_reopening() {
     }
     assert!(!again.files.is_inherited(numbers[0]));
     assert!(again.files.is_inherited(*numbers.last().unwrap()));
-    assert!(!numbers.contains(&again.put(&values[0]).file), "nothing is appended to old files");
+    assert!(
+        !numbers.contains(&again.put(&values[0]).file),
+        "nothing is appended to old files"
+    );
 }
 
 #[test]
@@ -162,7 +166,10 @@ fn missing_swapped_and_orphaned_files() {
 
     fs.set_contents(blob_id(kept.file), swapped);
     let again = bench_over(fs.clone(), fake.clone(), options()).unwrap();
-    assert_eq!(again.get(&kept).unwrap_err().kind(), ErrorKind::Authentication);
+    assert_eq!(
+        again.get(&kept).unwrap_err().kind(),
+        ErrorKind::Authentication
+    );
     for cut in [0, 100, 300, whole.len() / 2, whole.len() - 1] {
         fs.set_contents(blob_id(kept.file), whole[..cut].to_vec());
         let again = bench_over(fs.clone(), fake.clone(), options()).unwrap();
@@ -171,14 +178,22 @@ fn missing_swapped_and_orphaned_files() {
         assert_eq!(error.place().file, Some(blob_id(kept.file)));
     }
     fs.remove(blob_id(kept.file)).unwrap();
-    let error = bench_over(fs, fake, options()).err().expect("a file is missing");
-    assert_eq!((error.kind(), error.place().file), (ErrorKind::Corruption, Some(blob_id(kept.file))));
+    let error = bench_over(fs, fake, options())
+        .err()
+        .expect("a file is missing");
+    assert_eq!(
+        (error.kind(), error.place().file),
+        (ErrorKind::Corruption, Some(blob_id(kept.file)))
+    );
 }
 
 #[test]
 fn recovery_asks_what_is_on_disk() {
     let first = bench(options());
-    let staged = first.files.stage(&value(30_000, 3), Effort::Normal).unwrap();
+    let staged = first
+        .files
+        .stage(&value(30_000, 3), Effort::Normal)
+        .unwrap();
     let pointer = staged.pointer;
     let id = blob_id(pointer.file);
     let whole = first.fs.contents(id).unwrap();
@@ -190,7 +205,15 @@ fn recovery_asks_what_is_on_disk() {
     first.fs.set_contents(id, flipped);
     assert!(!first.files.is_present(&pointer).unwrap());
     first.fs.remove(id).unwrap();
-    assert!(!first.files.is_present(&BlobPointer { file: 55, ..pointer }).unwrap());
+    assert!(
+        !first
+            .files
+            .is_present(&BlobPointer {
+                file: 55,
+                ..pointer
+            })
+            .unwrap()
+    );
 }
 
 #[test]
@@ -211,7 +234,12 @@ fn four_threads_stage_at_once() {
     bench.files.finish_all().unwrap();
     let ledger = Ledger::read(&bench.fake.annex.lock()).unwrap();
     assert!(ledger.files.len() > 1);
-    assert!(ledger.files.values().all(|entry| entry.record.end.is_some()));
+    assert!(
+        ledger
+            .files
+            .values()
+            .all(|entry| entry.record.end.is_some())
+    );
 }
 
 proptest! {

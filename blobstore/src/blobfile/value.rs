@@ -99,7 +99,16 @@ impl ValueWriter {
         let flags = if frame_count == 1 { FLAG_LAST } else { 0 };
         let context = self.claim.writer().context();
         let out = &mut self.batch.bytes;
-        let sealed = context.seal(BlockKind::Frame, ordinal, flags, 0, &[], piece, scratch, out)?;
+        let sealed = context.seal(
+            BlockKind::Frame,
+            ordinal,
+            flags,
+            0,
+            &[],
+            piece,
+            scratch,
+            out,
+        )?;
         self.batch.sealed.push(sealed);
         self.raw_len += piece.len() as u64;
         if self.batch.sealed.len() == INLINE_FRAMES_MAX {
@@ -112,8 +121,15 @@ impl ValueWriter {
         let batch = &mut self.batch;
         let mut offset = self.claim.writer().append(&batch.bytes, &batch.sealed)?;
         for (ordinal, sealed) in (batch.first_ordinal..).zip(&batch.sealed) {
-            let Sealed { disk_len, codec, .. } = *sealed;
-            self.frames.push(Frame { offset, ordinal, disk_len, codec });
+            let Sealed {
+                disk_len, codec, ..
+            } = *sealed;
+            self.frames.push(Frame {
+                offset,
+                ordinal,
+                disk_len,
+                codec,
+            });
             offset += u64::from(disk_len);
         }
         batch.bytes.clear();
@@ -129,7 +145,10 @@ impl ValueWriter {
         if !self.batch.sealed.is_empty() {
             self.append_batch()?;
         }
-        let shape = Shape { raw_len: self.raw_len, frame_log2: self.frame_log2 };
+        let shape = Shape {
+            raw_len: self.raw_len,
+            frame_log2: self.frame_log2,
+        };
         debug_assert_eq!(shape.frame_count(), self.frames.len() as u64);
         let frames = if self.frames.len() <= INLINE_FRAMES_MAX {
             Frames::Listed(self.frames)
@@ -140,15 +159,35 @@ impl ValueWriter {
             let mut bytes = Vec::new();
             let sealed = writer
                 .context()
-                .seal(BlockKind::FrameIndex, ordinal, 0, 0, &[], &plain, scratch, &mut bytes)
+                .seal(
+                    BlockKind::FrameIndex,
+                    ordinal,
+                    0,
+                    0,
+                    &[],
+                    &plain,
+                    scratch,
+                    &mut bytes,
+                )
                 .map_err(|error| Error::invalid("the value has too many frames").because(error))?;
             let offset = writer.append(&bytes, &[sealed])?;
-            let disk_len = self.frames.iter().map(|frame| u64::from(frame.disk_len)).sum();
+            let disk_len = self
+                .frames
+                .iter()
+                .map(|frame| u64::from(frame.disk_len))
+                .sum();
             let index = sealed.handle(offset, plain.len() as u32, ordinal);
             Frames::Indexed { disk_len, index }
         };
-        let pointer = BlobPointer { file: self.claim.writer().number(), shape, frames };
-        Ok(StagedFrames { pointer, claim: self.claim })
+        let pointer = BlobPointer {
+            file: self.claim.writer().number(),
+            shape,
+            frames,
+        };
+        Ok(StagedFrames {
+            pointer,
+            claim: self.claim,
+        })
     }
 }
 

@@ -38,7 +38,11 @@ impl BlobWriter {
     /// A writer at the end of a new file, which holds its header only.
     pub(super) fn new(number: u64, file: Arc<dyn File>, context: Arc<FileContext>) -> Result<Self> {
         let len = file.len()?;
-        let tail = Tail { len, root: RootHasher::new(), broken: None };
+        let tail = Tail {
+            len,
+            root: RootHasher::new(),
+            broken: None,
+        };
         Ok(Self {
             number,
             file,
@@ -141,7 +145,9 @@ impl BlobWriter {
         let mut footer = Vec::new();
         let hasher = core::mem::take(&mut tail.root);
         let root = seal_footer(&self.context, hasher, &[], tail.len, &mut footer)?;
-        self.file.append(&footer).map_err(|error| error.in_file(self.id()))?;
+        self.file
+            .append(&footer)
+            .map_err(|error| error.in_file(self.id()))?;
         tail.len += footer.len() as u64;
         drop(tail);
         self.sync()?;

@@ -13,8 +13,10 @@ use coffer_engine::{Ecc, Error, FileId, FileKind, Result};
 use crate::keyring::layout::{CONTENT_LEN, Image};
 
 /// The two copies, in the order in which they are written.
-pub(crate) const COPIES: [FileId; 2] =
-    [FileId::new(FileKind::Keyring, 0), FileId::new(FileKind::Keyring, 1)];
+pub(crate) const COPIES: [FileId; 2] = [
+    FileId::new(FileKind::Keyring, 0),
+    FileId::new(FileKind::Keyring, 1),
+];
 const SIDE_FILE: FileId = FileId::new(FileKind::Temp, u64::MAX);
 const PARITY: Ecc = Ecc::METADATA;
 const COPY_LEN: usize = CONTENT_LEN + PARITY.parity_len(CONTENT_LEN);
@@ -46,7 +48,10 @@ pub(super) fn read_copy(env: &Env, id: FileId) -> Result<Copy> {
     let (content, parity) = bytes.split_at_mut(CONTENT_LEN);
     if let Some(image) = Image::verify(content) {
         let whole = with_parity(&image) == bytes && file.len()? == COPY_LEN as u64;
-        return Ok(Copy { image, healed: !whole });
+        return Ok(Copy {
+            image,
+            healed: !whole,
+        });
     }
     Protector::new(PARITY).repair(content, parity);
     match Image::verify(content) {
@@ -79,7 +84,9 @@ pub(super) fn write_copy(
     env.fs.sync_dir()?;
     let copy = read_copy(env, id)?;
     if copy.healed || copy.image != *image {
-        return Err(Error::io("the keyring reads back differently from what was written").in_file(id));
+        return Err(
+            Error::io("the keyring reads back differently from what was written").in_file(id),
+        );
     }
     check(&copy.image)
 }

@@ -106,8 +106,7 @@ pub(super) fn stretch(
 ) -> Result<Zeroizing<[u8; 32]>> {
     cost.validate()?;
     let fault = |fault: argon2::Error| Error::invalid(format!("key derivation: {fault}"));
-    let params =
-        Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(fault)?;
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(fault)?;
     let mut arena = Arena::new(params.block_count())?;
     let mut out = Zeroizing::new([0; 32]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
@@ -131,10 +130,19 @@ mod tests {
         assert!(floor.validate().is_ok());
         assert!(KdfCost::default().validate().is_ok());
         for cost in [
-            KdfCost { memory_kib: floor.memory_kib - 1, ..floor },
-            KdfCost { memory_kib: KdfCost::MEMORY_KIB_MAX + 1, ..floor },
+            KdfCost {
+                memory_kib: floor.memory_kib - 1,
+                ..floor
+            },
+            KdfCost {
+                memory_kib: KdfCost::MEMORY_KIB_MAX + 1,
+                ..floor
+            },
             KdfCost { passes: 0, ..floor },
-            KdfCost { passes: 17, ..floor },
+            KdfCost {
+                passes: 17,
+                ..floor
+            },
             KdfCost { lanes: 0, ..floor },
             KdfCost { lanes: 17, ..floor },
         ] {
@@ -147,7 +155,10 @@ mod tests {
     #[test]
     fn secret_salt_and_cost_all_matter() {
         let run = |secret: &[u8], salt: u8, passes: u32| {
-            let cost = KdfCost { passes, ..KdfCost::FLOOR };
+            let cost = KdfCost {
+                passes,
+                ..KdfCost::FLOOR
+            };
             *stretch(&Credential::passphrase(secret), &[salt; 32], cost).unwrap()
         };
         let first = run(b"a", 1, 1);

@@ -19,7 +19,10 @@ pub(crate) struct StoreKeys {
 impl StoreKeys {
     pub(super) fn new(vault: &Vault) -> Self {
         let key = |epoch: &Epoch| (epoch.epoch, Arc::new(MasterKey::new(*epoch.master)));
-        Self { current: vault.current, masters: vault.epochs.iter().map(key).collect() }
+        Self {
+            current: vault.current,
+            masters: vault.epochs.iter().map(key).collect(),
+        }
     }
 }
 

@@ -94,7 +94,9 @@ impl Image {
     /// Is the MAC the one that `key` makes?
     pub(super) fn is_authentic(&self, key: &[u8; 32]) -> bool {
         let (covered, rest) = self.0.split_at(MAC_OFFSET);
-        let mac = rest.first_chunk::<32>().expect("48 bytes behind the MAC's offset");
+        let mac = rest
+            .first_chunk::<32>()
+            .expect("48 bytes behind the MAC's offset");
         blake3::keyed_hash(key, covered) == blake3::Hash::from_bytes(*mac)
     }
 
@@ -163,7 +165,10 @@ impl Content {
         out.extend_from_slice(mac.as_bytes());
         let checksum = xxh3_128(&out);
         out.extend_from_slice(&checksum.to_le_bytes());
-        Image(out.try_into().unwrap_or_else(|_| unreachable!("fields add up to the content")))
+        Image(
+            out.try_into()
+                .unwrap_or_else(|_| unreachable!("fields add up to the content")),
+        )
     }
 }
 
@@ -195,11 +200,17 @@ impl Slot {
             return Ok(None);
         }
         let (Some(kind), KDF_ARGON2ID) = (CredentialKind::from_byte(kind), kdf) else {
-            return Err(Error::unsupported("a slot of a kind that this build does not know"));
+            return Err(Error::unsupported(
+                "a slot of a kind that this build does not know",
+            ));
         };
         Ok(Some(Self {
             kind,
-            cost: KdfCost { memory_kib, passes, lanes },
+            cost: KdfCost {
+                memory_kib,
+                passes,
+                lanes,
+            },
             created,
             seal,
             wrapped,
@@ -283,7 +294,12 @@ impl Vault {
                     _ => return Err(unknown()),
                 };
                 let master = Zeroizing::new(core::mem::take(&mut master));
-                epochs.push(Epoch { epoch, state, created, master });
+                epochs.push(Epoch {
+                    epoch,
+                    state,
+                    created,
+                    master,
+                });
             }
             master.zeroize();
         }
@@ -291,7 +307,11 @@ impl Vault {
         if epoch_count > EPOCH_COUNT_MAX || !epochs.iter().any(|epoch| epoch.epoch == current) {
             return Err(unknown());
         }
-        Ok(Self { current, epochs, settings })
+        Ok(Self {
+            current,
+            epochs,
+            settings,
+        })
     }
 }
 
@@ -300,7 +320,10 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (field, rest) = self.0.split_first_chunk().expect("fields add up to the content");
+        let (field, rest) = self
+            .0
+            .split_first_chunk()
+            .expect("fields add up to the content");
         self.0 = rest;
         *field
     }
@@ -315,7 +338,11 @@ mod tests {
     use super::*;
 
     fn sample() -> Content {
-        let seal = Seal { salt: [1; 32], commitment: [2; 32], tag: [3; 16] };
+        let seal = Seal {
+            salt: [1; 32],
+            commitment: [2; 32],
+            tag: [3; 16],
+        };
         let slot = Slot {
             kind: CredentialKind::KeyFile,
             cost: KdfCost::FLOOR,
@@ -327,7 +354,16 @@ mod tests {
             store_id: StoreId([5; 16]),
             generation: 6,
             written: 7,
-            slots: [None, Some(slot.clone()), None, None, None, None, None, Some(slot)],
+            slots: [
+                None,
+                Some(slot.clone()),
+                None,
+                None,
+                None,
+                None,
+                None,
+                Some(slot),
+            ],
             vault_seal: seal,
             vault: Box::new([8; VAULT_LEN]),
         }
@@ -364,7 +400,12 @@ mod tests {
 
     #[test]
     fn vault_round_trips_and_refuses_nonsense() {
-        let epoch = |epoch, state| Epoch { epoch, state, created: 9, master: [7; 32].into() };
+        let epoch = |epoch, state| Epoch {
+            epoch,
+            state,
+            created: 9,
+            master: [7; 32].into(),
+        };
         let vault = Vault {
             current: 2,
             epochs: vec![epoch(1, EpochState::Retired), epoch(2, EpochState::Active)],
@@ -372,7 +413,10 @@ mod tests {
         };
         let plain = vault.encode();
         let back = Vault::decode(&plain).unwrap();
-        assert_eq!((back.current, back.epochs.len(), back.settings), (2, 2, vec![1, 2, 3]));
+        assert_eq!(
+            (back.current, back.epochs.len(), back.settings),
+            (2, 2, vec![1, 2, 3])
+        );
         assert_eq!(back.epochs[1].state, EpochState::Active);
         for (offset, value) in [(0, 9), (4, 33), (5, 1), (7, 2), (12, 3)] {
             let mut plain = plain.clone();

@@ -67,7 +67,11 @@ pub struct Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keyring({}, generation {})", self.content.store_id, self.content.generation)
+        write!(
+            f,
+            "Keyring({}, generation {})",
+            self.content.store_id, self.content.generation
+        )
     }
 }
 
@@ -100,12 +104,24 @@ impl Keyring {
         }
         let root = random_key(env)?;
         let now = env.clock.now().as_secs();
-        let epoch =
-            Epoch { epoch: 1, state: EpochState::Active, created: now, master: random_key(env)? };
-        let vault = Vault { current: 1, epochs: vec![epoch], settings: settings.to_vec() };
+        let epoch = Epoch {
+            epoch: 1,
+            state: EpochState::Active,
+            created: now,
+            master: random_key(env)?,
+        };
+        let vault = Vault {
+            current: 1,
+            epochs: vec![epoch],
+            settings: settings.to_vec(),
+        };
         let mut slots = [const { None }; SLOT_COUNT];
         slots[0] = Some(make_slot(env, store_id, 0, credential, cost, &root)?);
-        let empty = Seal { salt: [0; 32], commitment: [0; 32], tag: [0; 16] };
+        let empty = Seal {
+            salt: [0; 32],
+            commitment: [0; 32],
+            tag: [0; 16],
+        };
         let content = Content {
             store_id,
             generation: 0,
@@ -114,7 +130,13 @@ impl Keyring {
             vault_seal: empty,
             vault: Box::new([0; layout::VAULT_LEN]),
         };
-        let mut keyring = Self { content, root, vault, opened_by: 0, stale_copies: false };
+        let mut keyring = Self {
+            content,
+            root,
+            vault,
+            opened_by: 0,
+            stale_copies: false,
+        };
         let slots = keyring.content.slots.clone();
         keyring.install(env, slots, Some((0, credential)))?;
         Ok(keyring)
@@ -158,7 +180,9 @@ impl Keyring {
                 }
             }
         }
-        Err(refused.or(first_fault).unwrap_or_else(|| Error::corruption("the keyring is missing")))
+        Err(refused
+            .or(first_fault)
+            .unwrap_or_else(|| Error::corruption("the keyring is missing")))
     }
 
     /// What the keyring says without a key.
@@ -171,7 +195,10 @@ impl Keyring {
         for id in COPIES {
             match copies::read_copy(env, id).and_then(|copy| copy.image.decode()) {
                 Ok(content) => {
-                    if best.as_ref().is_none_or(|best| best.generation < content.generation) {
+                    if best
+                        .as_ref()
+                        .is_none_or(|best| best.generation < content.generation)
+                    {
                         best = Some(content);
                     }
                 }
@@ -231,9 +258,16 @@ impl Keyring {
     /// `Invalid` where all slots are in use or the credential is unfit, `Locked` while another
     /// process holds the store; those of the medium, after which both copies still open.
     pub fn add(&mut self, env: &Env, credential: &Credential, cost: KdfCost) -> Result<u8> {
-        let free = self.content.slots.iter().position(Option::is_none).ok_or_else(|| {
-            Error::invalid(format!("all {SLOT_COUNT} slots are in use; remove one first"))
-        })?;
+        let free = self
+            .content
+            .slots
+            .iter()
+            .position(Option::is_none)
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "all {SLOT_COUNT} slots are in use; remove one first"
+                ))
+            })?;
         let number = u8::try_from(free).expect("few slots");
         self.replace_slot(env, number, credential, cost)?;
         Ok(number)
@@ -254,7 +288,9 @@ impl Keyring {
     /// store; those of the medium.
     pub fn remove(&mut self, env: &Env, number: u8) -> Result<()> {
         let mut slots = self.content.slots.clone();
-        let slot = slots.get_mut(usize::from(number)).filter(|slot| slot.is_some());
+        let slot = slots
+            .get_mut(usize::from(number))
+            .filter(|slot| slot.is_some());
         let Some(slot) = slot else {
             return Err(Error::invalid(format!("slot {number} is not in use")));
         };
@@ -293,7 +329,14 @@ impl Keyring {
         cost.validate()?;
         let _lock = env.fs.lock()?;
         self.refuse_if_changed(env)?;
-        let slot = make_slot(env, self.content.store_id, number, credential, cost, &self.root)?;
+        let slot = make_slot(
+            env,
+            self.content.store_id,
+            number,
+            credential,
+            cost,
+            &self.root,
+        )?;
         let mut slots = self.content.slots.clone();
         slots[usize::from(number)] = Some(slot);
         self.install(env, slots, Some((number, credential)))
@@ -346,7 +389,9 @@ impl Keyring {
         }
         open_vault(&content, &self.root)?;
         if let Some((number, credential)) = test {
-            let slot = content.slots[usize::from(number)].as_ref().ok_or_else(wrong)?;
+            let slot = content.slots[usize::from(number)]
+                .as_ref()
+                .ok_or_else(wrong)?;
             let root = open_slot(content.store_id, number, slot, credential)?.ok_or_else(wrong)?;
             if root != self.root {
                 return Err(wrong());
@@ -369,9 +414,18 @@ impl Keyring {
                 return Err(Error::authentication("the keyring was altered").part("keyring"));
             }
             let vault = open_vault(&content, &root)?;
-            return Ok(Self { content, root, vault, opened_by: number, stale_copies: false });
+            return Ok(Self {
+                content,
+                root,
+                vault,
+                opened_by: number,
+                stale_copies: false,
+            });
         }
-        Err(Error::authentication(format!("no slot of the keyring opens with this {}", kind.word())))
+        Err(Error::authentication(format!(
+            "no slot of the keyring opens with this {}",
+            kind.word()
+        )))
     }
 
     /// Another copy that is authentic and newer does not know this credential any more.
@@ -391,7 +445,9 @@ impl Keyring {
         if Self::inspect(env)?.generation == self.content.generation {
             return Ok(());
         }
-        Err(Error::invalid("the keyring changed meanwhile; open it again"))
+        Err(Error::invalid(
+            "the keyring changed meanwhile; open it again",
+        ))
     }
 
     fn mac_key(&self) -> Zeroizing<[u8; 32]> {
@@ -423,11 +479,21 @@ fn mac_key(store_id: StoreId, root: &[u8; 32]) -> Zeroizing<[u8; 32]> {
 }
 
 fn vault_context(store_id: StoreId, generation: u64) -> Vec<u8> {
-    [b"coffer/1/vault".as_slice(), &store_id.0, &generation.to_le_bytes()].concat()
+    [
+        b"coffer/1/vault".as_slice(),
+        &store_id.0,
+        &generation.to_le_bytes(),
+    ]
+    .concat()
 }
 
 fn slot_context(store_id: StoreId, number: u8, kind: CredentialKind, cost: KdfCost) -> Vec<u8> {
-    let mut context = [b"coffer/1/slot".as_slice(), &store_id.0, &[number, kind as u8]].concat();
+    let mut context = [
+        b"coffer/1/slot".as_slice(),
+        &store_id.0,
+        &[number, kind as u8],
+    ]
+    .concat();
     for part in [cost.memory_kib, cost.passes, cost.lanes] {
         context.extend_from_slice(&part.to_le_bytes());
     }
@@ -449,7 +515,13 @@ fn make_slot(
     let mut wrapped = *root;
     let context = slot_context(store_id, number, kind, cost);
     let seal = wrap::wrap(stretched.as_slice(), salt, &context, &mut wrapped);
-    Ok(Slot { kind, cost, created: env.clock.now().as_secs(), seal, wrapped })
+    Ok(Slot {
+        kind,
+        cost,
+        created: env.clock.now().as_secs(),
+        seal,
+        wrapped,
+    })
 }
 
 /// `None` where the credential does not fit the slot.
@@ -469,7 +541,12 @@ fn open_slot(
     let stretched = kdf::stretch(credential, &slot.seal.salt, slot.cost)?;
     let context = slot_context(store_id, number, slot.kind, slot.cost);
     let mut root = Zeroizing::new(slot.wrapped);
-    let fits = wrap::unwrap(stretched.as_slice(), &slot.seal, &context, root.as_mut_slice())?;
+    let fits = wrap::unwrap(
+        stretched.as_slice(),
+        &slot.seal,
+        &context,
+        root.as_mut_slice(),
+    )?;
     Ok(fits.then_some(root))
 }
 

@@ -1,7 +1,7 @@
 use alloc::sync::Arc;
 
-use coffer_engine::env::{Env, OpenMode, mem};
 use coffer_engine::ErrorKind;
+use coffer_engine::env::{Env, OpenMode, mem};
 
 use super::*;
 use crate::keyring::layout::CONTENT_LEN;
@@ -20,7 +20,9 @@ fn fresh() -> (Env, Keyring) {
 }
 
 fn refusal(env: &Env, credential: &Credential) -> ErrorKind {
-    Keyring::open(env, credential).expect_err("must be refused").kind()
+    Keyring::open(env, credential)
+        .expect_err("must be refused")
+        .kind()
 }
 
 fn bytes_of(env: &Env, id: coffer_engine::FileId) -> Vec<u8> {
@@ -32,7 +34,11 @@ fn bytes_of(env: &Env, id: coffer_engine::FileId) -> Vec<u8> {
 
 fn overwrite(env: &Env, id: coffer_engine::FileId, bytes: &[u8]) {
     env.fs.remove(id).unwrap();
-    env.fs.open(id, OpenMode::Create).unwrap().append(bytes).unwrap();
+    env.fs
+        .open(id, OpenMode::Create)
+        .unwrap()
+        .append(bytes)
+        .unwrap();
 }
 
 /// Rewrites an image as an attacker without keys can: checksum and parity right, MAC not.
@@ -64,7 +70,10 @@ fn a_passphrase_does_not_open_a_key_file_slot_of_the_same_bytes() {
     let bytes = [b'k'; 40];
     Keyring::create(&env, STORE, &Credential::key_file(&bytes), COST, b"").unwrap();
     assert!(Keyring::open(&env, &Credential::key_file(&bytes)).is_ok());
-    assert_eq!(refusal(&env, &Credential::passphrase(&bytes)), ErrorKind::Authentication);
+    assert_eq!(
+        refusal(&env, &Credential::passphrase(&bytes)),
+        ErrorKind::Authentication
+    );
 }
 
 #[test]
@@ -75,8 +84,18 @@ fn add_change_remove_list() {
     assert!(Keyring::open(&env, &pass("one")).is_ok());
     let mut by_file = Keyring::open(&env, &key_file).unwrap();
     assert_eq!(by_file.opened_by(), 1);
-    let kinds: Vec<_> = by_file.slots().iter().map(|slot| (slot.number, slot.kind)).collect();
-    assert_eq!(kinds, [(0, CredentialKind::Passphrase), (1, CredentialKind::KeyFile)]);
+    let kinds: Vec<_> = by_file
+        .slots()
+        .iter()
+        .map(|slot| (slot.number, slot.kind))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            (0, CredentialKind::Passphrase),
+            (1, CredentialKind::KeyFile)
+        ]
+    );
     assert_eq!(Keyring::inspect(&env).unwrap().slots, by_file.slots());
 
     by_file.change(&env, &pass("three"), COST).unwrap();
@@ -84,9 +103,18 @@ fn add_change_remove_list() {
     let mut third = Keyring::open(&env, &pass("three")).unwrap();
     third.remove(&env, 0).unwrap();
     assert_eq!(refusal(&env, &pass("one")), ErrorKind::Authentication);
-    assert_eq!(third.remove(&env, 1).unwrap_err().kind(), ErrorKind::Invalid);
-    assert_eq!(third.remove(&env, 7).unwrap_err().kind(), ErrorKind::Invalid);
-    assert_eq!(third.remove(&env, 200).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(
+        third.remove(&env, 1).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+    assert_eq!(
+        third.remove(&env, 7).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+    assert_eq!(
+        third.remove(&env, 200).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
     assert_eq!(Keyring::open(&env, &pass("three")).unwrap().generation(), 4);
 }
 
@@ -94,9 +122,14 @@ fn add_change_remove_list() {
 fn slots_are_bounded() {
     let (env, mut keyring) = fresh();
     for number in 1..SLOT_COUNT {
-        keyring.add(&env, &pass(&format!("pass {number}")), COST).unwrap();
+        keyring
+            .add(&env, &pass(&format!("pass {number}")), COST)
+            .unwrap();
     }
-    assert_eq!(keyring.add(&env, &pass("ninth"), COST).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(
+        keyring.add(&env, &pass("ninth"), COST).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
     assert_eq!(Keyring::open(&env, &pass("pass 7")).unwrap().opened_by(), 7);
 }
 
@@ -105,10 +138,16 @@ fn edits_wait_for_the_lock_and_for_nobody_else() {
     let (env, mut keyring) = fresh();
     let mut other = Keyring::open(&env, &pass("one")).unwrap();
     let lock = env.fs.lock().unwrap();
-    assert_eq!(keyring.add(&env, &pass("x"), COST).unwrap_err().kind(), ErrorKind::Locked);
+    assert_eq!(
+        keyring.add(&env, &pass("x"), COST).unwrap_err().kind(),
+        ErrorKind::Locked
+    );
     drop(lock);
     keyring.add(&env, &pass("x"), COST).unwrap();
-    assert_eq!(other.add(&env, &pass("y"), COST).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(
+        other.add(&env, &pass("y"), COST).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
 }
 
 #[test]
@@ -120,8 +159,16 @@ fn flipped_bits_are_healed_in_either_copy() {
             let mut bytes = whole.clone();
             bytes[offset] ^= 0x10;
             overwrite(&env, id, &bytes);
-            assert_eq!(scrub_copy(&env, id, false).unwrap(), CopyState::Healed, "{offset}");
-            assert_eq!(scrub_copy(&env, id, true).unwrap(), CopyState::Healed, "{offset}");
+            assert_eq!(
+                scrub_copy(&env, id, false).unwrap(),
+                CopyState::Healed,
+                "{offset}"
+            );
+            assert_eq!(
+                scrub_copy(&env, id, true).unwrap(),
+                CopyState::Healed,
+                "{offset}"
+            );
             assert_eq!(bytes_of(&env, id), whole, "{offset}");
             assert_eq!(scrub_copy(&env, id, false).unwrap(), CopyState::Whole);
         }
@@ -173,7 +220,8 @@ fn an_older_copy_does_not_bring_a_credential_back() {
 
 #[test]
 fn weakened_and_altered_slots_are_named() {
-    let weaken = |content: &mut [u8; CONTENT_LEN]| content[68..72].copy_from_slice(&1u32.to_le_bytes());
+    let weaken =
+        |content: &mut [u8; CONTENT_LEN]| content[68..72].copy_from_slice(&1u32.to_le_bytes());
     let inflate = |content: &mut [u8; CONTENT_LEN]| content[68..72].fill(0xff);
     let more_passes = |content: &mut [u8; CONTENT_LEN]| content[72] = 2;
     let tag = |content: &mut [u8; CONTENT_LEN]| content[64 + 88] ^= 1;
@@ -182,8 +230,17 @@ fn weakened_and_altered_slots_are_named() {
     let generation = |content: &mut [u8; CONTENT_LEN]| content[32] = 200;
     let store = |content: &mut [u8; CONTENT_LEN]| content[16] ^= 1;
     let swap = |content: &mut [u8; CONTENT_LEN]| content.copy_within(64..256, 256);
-    let changes: [&dyn Fn(&mut [u8; CONTENT_LEN]); 9] =
-        [&weaken, &inflate, &more_passes, &tag, &wrapped, &vault, &generation, &store, &swap];
+    let changes: [&dyn Fn(&mut [u8; CONTENT_LEN]); 9] = [
+        &weaken,
+        &inflate,
+        &more_passes,
+        &tag,
+        &wrapped,
+        &vault,
+        &generation,
+        &store,
+        &swap,
+    ];
     for (index, change) in changes.into_iter().enumerate() {
         let (env, _) = fresh();
         forge(&env, COPIES[0], change);
@@ -191,7 +248,11 @@ fn weakened_and_altered_slots_are_named() {
         assert_eq!(opened.generation(), 1, "change {index}");
         assert!(opened.stale_copies);
         forge(&env, COPIES[1], change);
-        assert_eq!(refusal(&env, &pass("one")), ErrorKind::Authentication, "change {index}");
+        assert_eq!(
+            refusal(&env, &pass("one")),
+            ErrorKind::Authentication,
+            "change {index}"
+        );
     }
 }
 
@@ -207,7 +268,10 @@ fn a_newer_format_is_unsupported() {
 #[test]
 fn a_write_that_fails_leaves_the_old_credential_working() {
     let (env, mut keyring) = fresh();
-    let broken = Env { fs: Arc::new(ReadOnly(Arc::clone(&env.fs))), ..env.clone() };
+    let broken = Env {
+        fs: Arc::new(ReadOnly(Arc::clone(&env.fs))),
+        ..env.clone()
+    };
     assert!(keyring.change(&broken, &pass("two"), COST).is_err());
     assert!(Keyring::open(&env, &pass("one")).is_ok());
     keyring.change(&env, &pass("two"), COST).unwrap();

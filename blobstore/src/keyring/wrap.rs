@@ -32,7 +32,11 @@ pub(super) fn wrap(secret: &[u8], salt: [u8; 32], context: &[u8], plain: &mut [u
     let keys = derive(secret, &salt, context);
     let [kek, commitment] = &*keys;
     let tag = aes256gcm(kek).seal_in_place(&NONCE, context, plain);
-    Seal { salt, commitment: *commitment, tag }
+    Seal {
+        salt,
+        commitment: *commitment,
+        tag,
+    }
 }
 
 /// Opens `sealed` in place. `false` where `secret` is not the one it was wrapped with.
@@ -73,7 +77,10 @@ mod tests {
         assert_eq!(plain.as_ref(), Some(b"thirty-two bytes of a root key.."));
         assert_eq!(open(b"Secret", seal, b"context", sealed).unwrap(), None);
         assert_eq!(open(b"secret", seal, b"Context", sealed).unwrap(), None);
-        let salted = Seal { salt: [2; 32], ..seal };
+        let salted = Seal {
+            salt: [2; 32],
+            ..seal
+        };
         assert_eq!(open(b"secret", salted, b"context", sealed).unwrap(), None);
         let mut flipped = sealed;
         flipped[31] ^= 1;
