@@ -20,9 +20,6 @@ use crate::types::{KeyKind, SeqNo};
 const FLAG_DIGESTS: u8 = 1;
 const HEAD_LEN: usize = 8 + 4 + 1 + 4;
 
-/// Longest batch in bytes, so that it fits into one record of the log.
-pub const BATCH_LEN_MAX: usize = 12 * 1024 * 1024;
-
 /// Operations that are applied all or none.
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {
@@ -32,6 +29,13 @@ pub struct WriteBatch {
 }
 
 impl WriteBatch {
+    /// Longest key in bytes.
+    pub const KEY_LEN_MAX: usize = KEY_LEN_MAX;
+    /// Longest value in bytes.
+    pub const VALUE_LEN_MAX: usize = VALUE_LEN_MAX;
+    /// Longest batch in bytes, so that it fits into one record of the log.
+    pub const LEN_MAX: usize = 12 * 1024 * 1024;
+
     /// An empty batch.
     #[must_use]
     pub fn new() -> Self {
@@ -89,8 +93,10 @@ impl WriteBatch {
                 "a key or value of the batch is too long (keys: 32 KiB, values: 8 MiB)",
             ));
         }
-        if self.ops.len() + 4 * self.digests.len() > BATCH_LEN_MAX {
-            return Err(Error::invalid("the batch is too long (12 MiB); write it in parts"));
+        if self.ops.len() + 4 * self.digests.len() > Self::LEN_MAX {
+            return Err(Error::invalid(
+                "the batch is too long (12 MiB); write it in parts",
+            ));
         }
         Ok(())
     }
@@ -104,7 +110,9 @@ impl WriteBatch {
         out.extend_from_slice(&(self.ops.len() as u32).to_le_bytes());
         out.extend_from_slice(&self.ops);
         if with_digests {
-            self.digests.iter().for_each(|digest| out.extend_from_slice(&digest.to_le_bytes()));
+            self.digests
+                .iter()
+                .for_each(|digest| out.extend_from_slice(&digest.to_le_bytes()));
         }
     }
 
@@ -115,7 +123,11 @@ impl WriteBatch {
 
     /// The batch as decoding would give it.
     pub(crate) fn as_ref(&self, first: SeqNo) -> BatchRef<'_> {
-        BatchRef { first, ops: &self.ops, digests: Digests::Computed(&self.digests) }
+        BatchRef {
+            first,
+            ops: &self.ops,
+            digests: Digests::Computed(&self.digests),
+        }
     }
 }
 
@@ -152,12 +164,23 @@ impl<'a> BatchRef<'a> {
             FLAG_DIGESTS => Digests::Read(payload.take((count as usize).saturating_mul(4))?),
             _ => return Err(Error::unsupported("unknown flags in a batch").part("batch")),
         };
-        Ok((Self { first, ops, digests }, count))
+        Ok((
+            Self {
+                first,
+                ops,
+                digests,
+            },
+            count,
+        ))
     }
 
     /// The entries, with full digests where the batch has them.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Result<EntryRef<'a>>> + use<'a> {
-        let Self { first, ops, digests } = *self;
+        let Self {
+            first,
+            ops,
+            digests,
+        } = *self;
         let mut ops = Reader::new(ops);
         let mut index = 0_usize;
         core::iter::from_fn(move || {
@@ -168,11 +191,22 @@ impl<'a> BatchRef<'a> {
             let entry = decode_op(&mut ops).map(|(kind, key, value)| {
                 let content = match digests {
                     Digests::Computed(list) => list.get(index).copied(),
-                    Digests::Read(list) => list.as_chunks().0.get(index).copied().map(u32::from_le_bytes),
+                    Digests::Read(list) => list
+                        .as_chunks()
+                        .0
+                        .get(index)
+                        .copied()
+                        .map(u32::from_le_bytes),
                     Digests::Absent => None,
                 };
                 let digest = content.map(|content| stamp(content, seqno));
-                EntryRef { key, seqno, kind, value, digest }
+                EntryRef {
+                    key,
+                    seqno,
+                    kind,
+                    value,
+                    digest,
+                }
             });
             index += 1;
             if entry.is_err() {
@@ -236,10 +270,15 @@ mod tests {
     fn a_flip_in_an_operation_is_found() {
         let mut payload = Vec::new();
         sample().encode(7, true, &mut payload);
-        let at = payload.windows(3).position(|window| window == b"one").unwrap();
+        let at = payload
+            .windows(3)
+            .position(|window| window == b"one")
+            .unwrap();
         payload[at] ^= 4;
         let (batch, _) = BatchRef::decode(&mut Reader::new(&payload)).unwrap();
-        let damaged = batch.entries().filter(|entry| entry.as_ref().unwrap().verify().is_err());
+        let damaged = batch
+            .entries()
+            .filter(|entry| entry.as_ref().unwrap().verify().is_err());
         assert_eq!(damaged.count(), 1);
     }
 
@@ -262,7 +301,7 @@ mod tests {
         fn hostile_payloads_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let mut reader = Reader::new(&bytes);
             while let Ok((batch, _)) = BatchRef::decode(&mut reader) {
-                batch.entries().for_each(|entry| drop(entry));
+                batch.entries().for_each(drop);
             }
         }
     }

@@ -54,7 +54,12 @@ pub(crate) struct Cache<V> {
 impl<V> Cache<V> {
     /// A cache of `len_max` bytes; 0 keeps nothing.
     pub(crate) fn new(len_max: usize) -> Self {
-        let shard = || Shard { index: BTreeMap::new(), slots: Vec::new(), hand: 0, len: 0 };
+        let shard = || Shard {
+            index: BTreeMap::new(),
+            slots: Vec::new(),
+            hand: 0,
+            len: 0,
+        };
         Self {
             shards: (0..SHARD_COUNT).map(|_| Mutex::new(shard())).collect(),
             shard_len_max: len_max / SHARD_COUNT,
@@ -77,13 +82,24 @@ impl<V> Cache<V> {
             Some(Arc::clone(&slot.value))
         });
         drop(shard);
-        let counter = if found.is_some() { &self.hits } else { &self.misses };
+        let counter = if found.is_some() {
+            &self.hits
+        } else {
+            &self.misses
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         found
     }
 
     /// Keeps `value` of `len` bytes, unless it is larger than a shard.
-    pub(crate) fn insert(&self, file: u64, offset: u64, value: &Arc<V>, len: usize, rounds: Rounds) {
+    pub(crate) fn insert(
+        &self,
+        file: u64,
+        offset: u64,
+        value: &Arc<V>,
+        len: usize,
+        rounds: Rounds,
+    ) {
         let key = (file, offset);
         let len = len + SLOT_LEN;
         if len > self.shard_len_max {
@@ -98,7 +114,13 @@ impl<V> Cache<V> {
         }
         let rounds_max = rounds as u8;
         let slot = shard.slots.len();
-        shard.slots.push(Slot { key, value: Arc::clone(value), len, rounds: 0, rounds_max });
+        shard.slots.push(Slot {
+            key,
+            value: Arc::clone(value),
+            len,
+            rounds: 0,
+            rounds_max,
+        });
         shard.index.insert(key, slot);
         shard.len += len;
     }
@@ -121,7 +143,10 @@ impl<V> Cache<V> {
 
     /// Hits and misses so far.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+        (
+            self.hits.load(Ordering::Relaxed),
+            self.misses.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -160,7 +185,13 @@ mod tests {
     fn stays_within_its_bytes_and_finds_what_it_keeps() {
         let cache = Cache::new(SHARD_COUNT * 10_000);
         for i in 0..5000_u64 {
-            cache.insert(1, i, &Arc::new(i), 100 + (i as usize * 37) % 900, Rounds::Data);
+            cache.insert(
+                1,
+                i,
+                &Arc::new(i),
+                100 + (i as usize * 37) % 900,
+                Rounds::Data,
+            );
             assert!(cache.len() <= SHARD_COUNT * 10_000);
             if let Some(found) = cache.find(1, i / 2) {
                 assert_eq!(*found, i / 2);

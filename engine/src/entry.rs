@@ -16,10 +16,10 @@ use crate::error::{Error, Result};
 use crate::types::{KeyKind, SEQNO_MAX, SeqNo};
 
 /// Longest key in bytes.
-pub const KEY_LEN_MAX: usize = 32 * 1024;
+pub(crate) const KEY_LEN_MAX: usize = 32 * 1024;
 
 /// Longest value in bytes; larger ones belong into blob files.
-pub const VALUE_LEN_MAX: usize = 8 * 1024 * 1024;
+pub(crate) const VALUE_LEN_MAX: usize = 8 * 1024 * 1024;
 
 /// An entry as a cursor over the store hands it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,10 @@ impl EntryRef<'_> {
 
 /// Digest of everything but the sequence number, which is not known before the commit.
 pub(crate) fn content_digest(kind: KeyKind, key: &[u8], value: &[u8]) -> u32 {
-    fold(xxh3_64_with_seed(value, xxh3_64_with_seed(key, kind as u64)))
+    fold(xxh3_64_with_seed(
+        value,
+        xxh3_64_with_seed(key, kind as u64),
+    ))
 }
 
 /// The full digest, once the sequence number is known.
@@ -147,7 +150,13 @@ mod tests {
 
     #[test]
     fn digest_covers_kind_seqno_key_and_value() {
-        let entry = |key, seqno, kind, value| EntryRef { key, seqno, kind, value, digest: None };
+        let entry = |key, seqno, kind, value| EntryRef {
+            key,
+            seqno,
+            kind,
+            value,
+            digest: None,
+        };
         let base = entry(b"key", 7, KeyKind::Put, b"value").expected_digest();
         for other in [
             entry(b"kez", 7, KeyKind::Put, b"value"),
@@ -157,7 +166,14 @@ mod tests {
             entry(b"keyv", 7, KeyKind::Put, b"alue"),
         ] {
             assert_ne!(other.expected_digest(), base);
-            assert!(EntryRef { digest: Some(base), ..other }.verify().is_err());
+            assert!(
+                EntryRef {
+                    digest: Some(base),
+                    ..other
+                }
+                .verify()
+                .is_err()
+            );
         }
     }
 

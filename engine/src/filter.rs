@@ -42,13 +42,17 @@ pub(crate) fn build_filter(hashes: &[u64], bits_per_key: u32, out: &mut Vec<u8>)
 
 /// May a key with this hash have been added?
 pub(crate) fn may_contain(filter: &[u8], hash: u64) -> bool {
-    let Some((&probe_count, lines)) = filter.split_last() else { return true };
+    let Some((&probe_count, lines)) = filter.split_last() else {
+        return true;
+    };
     let (lines, rest) = lines.as_chunks::<LINE_LEN>();
     let probe_count = u32::from(probe_count);
     if lines.is_empty() || !rest.is_empty() || !(1..=PROBE_COUNT_MAX).contains(&probe_count) {
         return true;
     }
-    let Some(line) = lines.get(line_index(hash, lines.len())) else { return true };
+    let Some(line) = lines.get(line_index(hash, lines.len())) else {
+        return true;
+    };
     probes(hash, probe_count).all(|bit| line[bit as usize / 8] & (1 << (bit % 8)) != 0)
 }
 
@@ -78,7 +82,10 @@ mod tests {
             let foreign = (1 << 40..(1 << 40) + 20_000_u64)
                 .filter(|i| may_contain(&filter, filter_hash(&i.to_le_bytes())))
                 .count();
-            assert!(foreign < 400, "{foreign} of 20000 foreign keys pass a filter of {count}");
+            assert!(
+                foreign < 400,
+                "{foreign} of 20000 foreign keys pass a filter of {count}"
+            );
         }
     }
 

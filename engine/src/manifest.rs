@@ -72,7 +72,11 @@ impl State {
         let mut next = self.clone();
         next.counter = edit.counter;
         next.session = edit.session;
-        let added: Vec<_> = edit.added.iter().map(|(level, meta)| (*level, self.live(meta))).collect();
+        let added: Vec<_> = edit
+            .added
+            .iter()
+            .map(|(level, meta)| (*level, self.live(meta)))
+            .collect();
         next.version = Arc::new(self.version.apply(&edit.removed, &added)?);
         for &(number, salt) in &edit.wals_added {
             next.wals.insert(number, LiveWal { salt, closed: None });
@@ -81,7 +85,11 @@ impl State {
             let count = u32::try_from(record_count).ok();
             match (next.wals.get_mut(&number), count) {
                 (Some(wal), Some(count)) => wal.closed = Some(count),
-                _ => return Err(Error::corruption("the manifest closes a log it does not name")),
+                _ => {
+                    return Err(Error::corruption(
+                        "the manifest closes a log it does not name",
+                    ));
+                }
             }
         }
         for number in &edit.wals_removed {
@@ -96,20 +104,40 @@ impl State {
     }
 
     fn live(&self, meta: &TableMeta) -> Arc<LiveTable> {
-        let same = self.version.tables().find(|(_, table)| table.meta() == meta);
-        same.map_or_else(|| LiveTable::new(meta.clone()), |(_, table)| Arc::clone(table))
+        let same = self
+            .version
+            .tables()
+            .find(|(_, table)| table.meta() == meta);
+        same.map_or_else(
+            || LiveTable::new(meta.clone()),
+            |(_, table)| Arc::clone(table),
+        )
     }
 
     /// One edit that says everything.
     fn picture(&self) -> VersionEdit {
-        let annex = self.annex.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
-        let closed = self.wals.iter().filter_map(|(&n, wal)| Some((n, u64::from(wal.closed?))));
+        let annex = self
+            .annex
+            .iter()
+            .map(|(key, value)| (key.clone(), Some(value.clone())));
+        let closed = self
+            .wals
+            .iter()
+            .filter_map(|(&n, wal)| Some((n, u64::from(wal.closed?))));
         VersionEdit {
             counter: self.counter,
             session: self.session,
-            added: self.version.tables().map(|(level, t)| (level, t.meta().clone())).collect(),
+            added: self
+                .version
+                .tables()
+                .map(|(level, t)| (level, t.meta().clone()))
+                .collect(),
             removed: Vec::new(),
-            wals_added: self.wals.iter().map(|(&number, wal)| (number, wal.salt)).collect(),
+            wals_added: self
+                .wals
+                .iter()
+                .map(|(&number, wal)| (number, wal.salt))
+                .collect(),
             wals_closed: closed.collect(),
             wals_removed: Vec::new(),
             next_number: Some(self.next_number),
@@ -159,7 +187,11 @@ impl Manifest {
         env.fs.sync_dir()?;
         switch_current(place, number, &salt)?;
         let picture_len = log.len();
-        Ok(Self { number, log, picture_len })
+        Ok(Self {
+            number,
+            log,
+            picture_len,
+        })
     }
 
     /// Appends an edit and makes it durable.
@@ -239,7 +271,9 @@ pub(crate) fn read_manifest(place: &Place) -> Result<(State, u64)> {
         let named = |error: Error| error.in_file(id).at(record.offset).part("manifest record");
         let edit = VersionEdit::decode(&record.payload).map_err(named)?;
         if !is_empty && edit.counter != state.counter + 1 {
-            return Err(named(Error::corruption("an edit of the manifest is missing")));
+            return Err(named(Error::corruption(
+                "an edit of the manifest is missing",
+            )));
         }
         state = state.apply(&edit).map_err(named)?;
         is_empty = false;

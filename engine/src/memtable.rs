@@ -39,7 +39,13 @@ impl Node {
     fn entry(&self, with_digests: bool) -> EntryRef<'_> {
         let (key, value) = self.data.split_at(self.key_len as usize);
         let (seqno, kind) = unpack(self.trailer).unwrap_or((0, KeyKind::Delete));
-        EntryRef { key, seqno, kind, value, digest: with_digests.then_some(self.digest) }
+        EntryRef {
+            key,
+            seqno,
+            kind,
+            value,
+            digest: with_digests.then_some(self.digest),
+        }
     }
 }
 
@@ -159,13 +165,21 @@ impl Memtable {
     pub(crate) fn find(&self, key: &[u8], seqno: SeqNo) -> Result<Option<Value>> {
         let nodes = self.nodes.read();
         let from: &dyn Place = &(key, seqno);
-        let found = nodes.range::<dyn Place, _>((Bound::Included(from), Bound::Unbounded)).next();
-        let Some(entry) = found.map(|node| node.entry(self.with_digests)) else { return Ok(None) };
+        let found = nodes
+            .range::<dyn Place, _>((Bound::Included(from), Bound::Unbounded))
+            .next();
+        let Some(entry) = found.map(|node| node.entry(self.with_digests)) else {
+            return Ok(None);
+        };
         if entry.key != key {
             return Ok(None);
         }
         entry.verify()?;
-        Ok(Some(Value { kind: entry.kind, bytes: entry.value.to_vec(), seqno: entry.seqno }))
+        Ok(Some(Value {
+            kind: entry.kind,
+            bytes: entry.value.to_vec(),
+            seqno: entry.seqno,
+        }))
     }
 
     /// Memory in use, about.
@@ -241,7 +255,10 @@ impl MemtableCursor {
         };
         if back {
             let range = nodes.range::<dyn Place, _>((Bound::Unbounded, bound));
-            range.rev().take(self.batch_len).for_each(|node| self.copy(node));
+            range
+                .rev()
+                .take(self.batch_len)
+                .for_each(|node| self.copy(node));
             self.entries.reverse();
             self.index = self.entries.len().wrapping_sub(1);
         } else {
@@ -267,7 +284,10 @@ impl MemtableCursor {
     /// the memory that it lies in.
     fn refill_from_current(&mut self, back: bool) {
         self.batch_len = (self.batch_len * 2).min(BATCH_LEN_MAX);
-        if let Some((key, seqno)) = self.current().map(|entry| (entry.key.to_vec(), entry.seqno)) {
+        if let Some((key, seqno)) = self
+            .current()
+            .map(|entry| (entry.key.to_vec(), entry.seqno))
+        {
             self.refill(Bound::Excluded((&key, seqno)), back);
         }
     }
@@ -276,11 +296,19 @@ impl MemtableCursor {
 impl EntryCursor for MemtableCursor {
     fn current(&self) -> Option<EntryRef<'_>> {
         let copied = self.entries.get(self.index)?;
-        let (key, value) =
-            self.data.get(copied.start..copied.end)?.split_at_checked(copied.key_len as usize)?;
+        let (key, value) = self
+            .data
+            .get(copied.start..copied.end)?
+            .split_at_checked(copied.key_len as usize)?;
         let (seqno, kind) = unpack(copied.trailer)?;
         let digest = self.memtable.with_digests.then_some(copied.digest);
-        Some(EntryRef { key, seqno, kind, value, digest })
+        Some(EntryRef {
+            key,
+            seqno,
+            kind,
+            value,
+            digest,
+        })
     }
 
     fn seek(&mut self, key: &[u8], seqno: SeqNo) -> Result<()> {
@@ -384,8 +412,16 @@ mod tests {
             batch.put(b"key", &[seqno as u8]);
             memtable.insert(&batch.as_ref(seqno)).unwrap();
         }
-        let at = |seqno| memtable.find(b"key", seqno).unwrap().map(|value| value.bytes[0]);
-        assert_eq!([at(1), at(2), at(3), at(5), at(9)], [None, Some(2), Some(2), Some(4), Some(6)]);
+        let at = |seqno| {
+            memtable
+                .find(b"key", seqno)
+                .unwrap()
+                .map(|value| value.bytes[0])
+        };
+        assert_eq!(
+            [at(1), at(2), at(3), at(5), at(9)],
+            [None, Some(2), Some(2), Some(4), Some(6)]
+        );
         assert_eq!(memtable.find(b"kex", 9).unwrap(), None);
         assert_eq!(memtable.find(b"key0", 9).unwrap(), None);
     }
@@ -393,7 +429,9 @@ mod tests {
     #[test]
     fn a_flipped_value_is_found() {
         let memtable = filled(1);
-        let mut node = core::mem::take(&mut *memtable.nodes.write()).pop_first().unwrap();
+        let mut node = core::mem::take(&mut *memtable.nodes.write())
+            .pop_first()
+            .unwrap();
         node.data[5] ^= 1;
         memtable.nodes.write().insert(node);
         assert!(memtable.find(b"0000", 9).is_err());

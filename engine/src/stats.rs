@@ -1,7 +1,7 @@
 //! Counts and lengths that tell how a store is doing.
 
 use crate::types::SeqNo;
-use crate::version::LEVEL_COUNT;
+pub use crate::version::LEVEL_COUNT;
 
 /// A look at a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

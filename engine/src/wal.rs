@@ -41,7 +41,12 @@ impl Wal {
         let id = FileId::new(FileKind::Wal, number);
         let (file, context) = create_file(env, keys, id, store_id, transform)?;
         let log = LogWriter::new(file, context, BlockKind::WalRecord);
-        Ok(Self { number, log, pending: Vec::new(), pending_since: None })
+        Ok(Self {
+            number,
+            log,
+            pending: Vec::new(),
+            pending_since: None,
+        })
     }
 
     pub(crate) const fn number(&self) -> u64 {

@@ -31,7 +31,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    fn new(version: &Version, level: usize, output_level: usize, upper: Vec<Arc<LiveTable>>) -> Self {
+    fn new(
+        version: &Version,
+        level: usize,
+        output_level: usize,
+        upper: Vec<Arc<LiveTable>>,
+    ) -> Self {
         let lower = match key_range(&upper) {
             Some((smallest, largest)) if level != output_level => {
                 version.overlapping(output_level, smallest, largest)
@@ -39,7 +44,13 @@ impl Plan {
             _ => Vec::new(),
         };
         let trivial = level != output_level && lower.is_empty() && are_disjoint(&upper);
-        Self { level, output_level, upper, lower, trivial }
+        Self {
+            level,
+            output_level,
+            upper,
+            lower,
+            trivial,
+        }
     }
 
     /// All inputs with their levels.
@@ -59,7 +70,9 @@ pub(crate) fn pick(version: &Version, options: &Options) -> Option<Plan> {
     let targets = Targets::new(version, options);
     let level_0_score = score(version.level(0).len() as u64, options.level0_trigger as u64);
     let deeper = (1..BOTTOM).map(|level| (targets.score(version, level), level));
-    let (score, level) = deeper.chain([(level_0_score, 0)]).max_by_key(|&(score, _)| score)?;
+    let (score, level) = deeper
+        .chain([(level_0_score, 0)])
+        .max_by_key(|&(score, _)| score)?;
     if score < FULL {
         return None;
     }
@@ -74,7 +87,12 @@ pub(crate) fn pick(version: &Version, options: &Options) -> Option<Plan> {
     };
     let cost = |table: &&Arc<LiveTable>| below(table) * FULL / table.meta().root.len.max(1);
     let table = version.level(level).iter().min_by_key(cost)?;
-    Some(Plan::new(version, level, level + 1, alloc::vec![Arc::clone(table)]))
+    Some(Plan::new(
+        version,
+        level,
+        level + 1,
+        alloc::vec![Arc::clone(table)],
+    ))
 }
 
 /// The next step of a compaction of all keys in `smallest..=largest`, from `level` down by one;
@@ -90,7 +108,12 @@ pub(crate) fn pick_range(
         let meta = table.meta();
         *smallest <= *meta.largest && largest.is_none_or(|largest| *meta.smallest <= *largest)
     };
-    let hits: Vec<_> = version.level(level).iter().filter(in_range).cloned().collect();
+    let hits: Vec<_> = version
+        .level(level)
+        .iter()
+        .filter(in_range)
+        .cloned()
+        .collect();
     if hits.is_empty() {
         return None;
     }
@@ -125,7 +148,12 @@ pub(crate) fn pick_rewrite(
             && *smallest <= *meta.largest
             && largest.is_none_or(|largest| *meta.smallest <= *largest)
     })?;
-    Some(Plan::new(version, level, level, alloc::vec![Arc::clone(table)]))
+    Some(Plan::new(
+        version,
+        level,
+        level,
+        alloc::vec![Arc::clone(table)],
+    ))
 }
 
 /// Score of a level that has just reached its target.
@@ -170,14 +198,22 @@ impl Targets {
 }
 
 fn key_range(tables: &[Arc<LiveTable>]) -> Option<(&[u8], &[u8])> {
-    let smallest = tables.iter().map(|table| table.meta().smallest.as_slice()).min()?;
-    let largest = tables.iter().map(|table| table.meta().largest.as_slice()).max()?;
+    let smallest = tables
+        .iter()
+        .map(|table| table.meta().smallest.as_slice())
+        .min()?;
+    let largest = tables
+        .iter()
+        .map(|table| table.meta().largest.as_slice())
+        .max()?;
     Some((smallest, largest))
 }
 
 fn are_disjoint(tables: &[Arc<LiveTable>]) -> bool {
-    let mut ranges: Vec<_> =
-        tables.iter().map(|table| (&table.meta().smallest, &table.meta().largest)).collect();
+    let mut ranges: Vec<_> = tables
+        .iter()
+        .map(|table| (&table.meta().smallest, &table.meta().largest))
+        .collect();
     ranges.sort();
     ranges.windows(2).all(|pair| pair[0].1 < pair[1].0)
 }
@@ -221,7 +257,10 @@ mod tests {
         let added: Vec<_> = (0..4).map(|i| (0, table(i, 0, 9, 20))).collect();
         let version = Version::empty().apply(&[], &added).unwrap();
         let plan = pick(&version, &options()).unwrap();
-        assert_eq!((plan.level, plan.output_level, plan.upper.len()), (0, BOTTOM, 4));
+        assert_eq!(
+            (plan.level, plan.output_level, plan.upper.len()),
+            (0, BOTTOM, 4)
+        );
         assert!(!plan.trivial);
         let version = version.apply(&[(0, 3)], &[]).unwrap();
         assert!(pick(&version, &options()).is_none());
@@ -229,10 +268,14 @@ mod tests {
 
     #[test]
     fn disjoint_tables_over_nothing_are_moved() {
-        let added: Vec<_> = (0..4).map(|i| (0, table(i.into(), 10 * i, 10 * i + 9, 20))).collect();
+        let added: Vec<_> = (0..4)
+            .map(|i| (0, table(i.into(), 10 * i, 10 * i + 9, 20)))
+            .collect();
         let version = Version::empty().apply(&[], &added).unwrap();
         assert!(pick(&version, &options()).unwrap().trivial);
-        let version = version.apply(&[], &[(BOTTOM, table(9, 25, 26, 20))]).unwrap();
+        let version = version
+            .apply(&[], &[(BOTTOM, table(9, 25, 26, 20))])
+            .unwrap();
         let plan = pick(&version, &options()).unwrap();
         assert!(!plan.trivial);
         assert_eq!(plan.lower.len(), 1);
@@ -242,25 +285,41 @@ mod tests {
     /// a version hold at each step (`apply` checks them).
     fn settle(mut version: Version, options: &Options, next: &mut u64) -> Version {
         for _ in 0..2000 {
-            let Some(plan) = pick(&version, options) else { return version };
+            let Some(plan) = pick(&version, options) else {
+                return version;
+            };
             assert!(plan.output_level > plan.level);
-            let removed: Vec<_> =
-                plan.inputs().map(|(level, table)| (level, table.meta().number)).collect();
+            let removed: Vec<_> = plan
+                .inputs()
+                .map(|(level, table)| (level, table.meta().number))
+                .collect();
             let mut added = Vec::new();
             if plan.trivial {
-                added.extend(plan.upper.iter().map(|t| (plan.output_level, Arc::clone(t))));
+                added.extend(
+                    plan.upper
+                        .iter()
+                        .map(|t| (plan.output_level, Arc::clone(t))),
+                );
             } else {
                 let tables: Vec<_> = plan.inputs().map(|(_, table)| Arc::clone(table)).collect();
                 let (smallest, largest) = key_range(&tables).unwrap();
                 let parse = |key: &[u8]| core::str::from_utf8(key).unwrap().parse::<u32>().unwrap();
                 let (smallest, largest) = (parse(smallest), parse(largest));
-                let count = (plan.input_len() / options.table_len).clamp(1, u64::from(largest - smallest) + 1);
+                let count = (plan.input_len() / options.table_len)
+                    .clamp(1, u64::from(largest - smallest) + 1);
                 let step = (largest - smallest + 1) / count as u32;
                 for i in 0..count as u32 {
                     let from = smallest + i * step;
-                    let to = if u64::from(i) + 1 == count { largest } else { from + step - 1 };
+                    let to = if u64::from(i) + 1 == count {
+                        largest
+                    } else {
+                        from + step - 1
+                    };
                     *next += 1;
-                    added.push((plan.output_level, table(*next, from, to, plan.input_len() / count)));
+                    added.push((
+                        plan.output_level,
+                        table(*next, from, to, plan.input_len() / count),
+                    ));
                 }
             }
             version = version.apply(&removed, &added).unwrap();

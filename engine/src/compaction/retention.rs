@@ -32,7 +32,10 @@ impl Retention {
     /// Decides for readers at `snapshots` and in the present.
     pub(crate) fn new(mut snapshots: Vec<SeqNo>) -> Self {
         snapshots.sort_unstable();
-        Self { snapshots, group: None }
+        Self {
+            snapshots,
+            group: None,
+        }
     }
 
     /// A new key begins.

@@ -64,7 +64,10 @@ pub(crate) fn run(cursor: &mut dyn EntryCursor, mut job: Job<'_>) -> Result<Outp
             key.extend_from_slice(entry.key);
             job.retention.next_key();
             at_start = false;
-            if writer.as_ref().is_some_and(|writer| writer.len() >= job.table_len) {
+            if writer
+                .as_ref()
+                .is_some_and(|writer| writer.len() >= job.table_len)
+            {
                 finish(&mut writer, &mut output)?;
             }
         }
@@ -119,7 +122,11 @@ impl Job<'_> {
         {
             entry.verify()?;
             if let Some(pointer) = session.relocate(entry.key, entry.value)? {
-                return writer.add(&EntryRef { value: &pointer, digest: None, ..*entry });
+                return writer.add(&EntryRef {
+                    value: &pointer,
+                    digest: None,
+                    ..*entry
+                });
             }
         }
         writer.add(entry)

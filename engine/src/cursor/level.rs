@@ -27,7 +27,14 @@ impl LevelCursor {
         opener: Arc<TableOpener>,
         fill: Fill,
     ) -> Self {
-        Self { version, level, opener, fill, index: 0, table: None }
+        Self {
+            version,
+            level,
+            opener,
+            fill,
+            index: 0,
+            table: None,
+        }
     }
 
     /// Opens the table with this index; none where there is no such table.
@@ -36,7 +43,9 @@ impl LevelCursor {
             return Ok(self.table.as_mut());
         }
         self.table = None;
-        let Some(table) = self.version.level(self.level).get(index) else { return Ok(None) };
+        let Some(table) = self.version.level(self.level).get(index) else {
+            return Ok(None);
+        };
         self.index = index;
         self.table = Some(table.reader(&self.opener)?.cursor(self.fill));
         Ok(self.table.as_mut())

@@ -21,7 +21,12 @@ pub(crate) struct MergeCursor {
 
 impl MergeCursor {
     pub(crate) fn new(children: Vec<BoxCursor>) -> Self {
-        Self { children, current: None, runner_up: None, backward: false }
+        Self {
+            children,
+            current: None,
+            runner_up: None,
+            backward: false,
+        }
     }
 
     /// Does the entry of child `a` come before that of `b` in the direction of travel?
@@ -31,7 +36,12 @@ impl MergeCursor {
         match (entry(a), entry(b)) {
             (Some(a), Some(b)) => {
                 let order = compare((a.key, a.seqno), (b.key, b.seqno));
-                order == if self.backward { Ordering::Greater } else { Ordering::Less }
+                order
+                    == if self.backward {
+                        Ordering::Greater
+                    } else {
+                        Ordering::Less
+                    }
             }
             (Some(_), None) => true,
             (None, _) => false,
@@ -54,11 +64,20 @@ impl MergeCursor {
 
     /// Moves the current child and finds the new leader.
     fn advance(&mut self) -> Result<()> {
-        let Some(current) = self.current else { return Ok(()) };
+        let Some(current) = self.current else {
+            return Ok(());
+        };
         if let Some(child) = self.children.get_mut(current) {
-            if self.backward { child.prev()? } else { child.next()? }
+            if self.backward {
+                child.prev()?
+            } else {
+                child.next()?
+            }
         }
-        if self.runner_up.is_some_and(|runner_up| !self.leads(current, runner_up)) {
+        if self
+            .runner_up
+            .is_some_and(|runner_up| !self.leads(current, runner_up))
+        {
             self.select();
         }
         Ok(())
@@ -66,8 +85,12 @@ impl MergeCursor {
 
     /// Brings all children to the far side of the current entry, for a change of direction.
     fn turn(&mut self, backward: bool) -> Result<()> {
-        let Some(current) = self.current else { return Ok(()) };
-        let Some((key, seqno)) = self.current().map(|entry| (entry.key.to_vec(), entry.seqno))
+        let Some(current) = self.current else {
+            return Ok(());
+        };
+        let Some((key, seqno)) = self
+            .current()
+            .map(|entry| (entry.key.to_vec(), entry.seqno))
         else {
             return Ok(());
         };
@@ -75,7 +98,11 @@ impl MergeCursor {
             if index == current {
                 continue;
             }
-            if backward { child.seek_back(&key, seqno)? } else { child.seek(&key, seqno)? }
+            if backward {
+                child.seek_back(&key, seqno)?
+            } else {
+                child.seek(&key, seqno)?
+            }
         }
         self.backward = backward;
         self.select_runner_up(current);
@@ -100,21 +127,27 @@ impl EntryCursor for MergeCursor {
 
     fn seek(&mut self, key: &[u8], seqno: SeqNo) -> Result<()> {
         self.backward = false;
-        self.children.iter_mut().try_for_each(|child| child.seek(key, seqno))?;
+        self.children
+            .iter_mut()
+            .try_for_each(|child| child.seek(key, seqno))?;
         self.select();
         Ok(())
     }
 
     fn seek_back(&mut self, key: &[u8], seqno: SeqNo) -> Result<()> {
         self.backward = true;
-        self.children.iter_mut().try_for_each(|child| child.seek_back(key, seqno))?;
+        self.children
+            .iter_mut()
+            .try_for_each(|child| child.seek_back(key, seqno))?;
         self.select();
         Ok(())
     }
 
     fn seek_last(&mut self) -> Result<()> {
         self.backward = true;
-        self.children.iter_mut().try_for_each(|child| child.seek_last())?;
+        self.children
+            .iter_mut()
+            .try_for_each(|child| child.seek_last())?;
         self.select();
         Ok(())
     }

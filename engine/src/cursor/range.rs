@@ -62,7 +62,15 @@ impl Cursor {
         seqno: SeqNo,
     ) -> Self {
         let (gap, travel) = (Gap::Start, Travel::Unplaced);
-        Self { merge, _version: version, range, seqno, gap, key: Vec::new(), travel }
+        Self {
+            merge,
+            _version: version,
+            range,
+            seqno,
+            gap,
+            key: Vec::new(),
+            travel,
+        }
     }
 
     /// Moves before the first key at or behind `key`, within the range.
@@ -93,7 +101,10 @@ impl Cursor {
     ///
     /// # Errors
     /// `Corruption`, `Authentication`, `Io`: the bytes that hold the answer cannot be read.
-    #[expect(clippy::should_implement_trait, reason = "fallible, and goes both ways")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "fallible, and goes both ways"
+    )]
     pub fn next(&mut self) -> Result<Option<Entry>> {
         let result = self.step_ahead();
         if result.is_err() {
@@ -129,7 +140,10 @@ impl Cursor {
             self.travel = Travel::Ahead;
         }
         loop {
-            let Some(entry) = self.merge.current().filter(|entry| !self.is_beyond(entry.key))
+            let Some(entry) = self
+                .merge
+                .current()
+                .filter(|entry| !self.is_beyond(entry.key))
             else {
                 self.seek_last();
                 return Ok(None);
@@ -147,7 +161,12 @@ impl Cursor {
             }
             let (kind, value, seqno) = (entry.kind, entry.value.to_vec(), entry.seqno);
             self.gap = Gap::After;
-            return Ok(Some(Entry { key: self.key.clone(), kind, value, seqno }));
+            return Ok(Some(Entry {
+                key: self.key.clone(),
+                kind,
+                value,
+                seqno,
+            }));
         }
     }
 
@@ -175,7 +194,11 @@ impl Cursor {
             self.travel = Travel::Back;
         }
         loop {
-            let Some(entry) = self.merge.current().filter(|entry| !self.is_below(entry.key)) else {
+            let Some(entry) = self
+                .merge
+                .current()
+                .filter(|entry| !self.is_below(entry.key))
+            else {
                 self.seek_first();
                 return Ok(None);
             };

@@ -48,7 +48,11 @@ impl Db {
         let mut level = 0;
         while level < LEVEL_COUNT {
             let version = Arc::clone(&self.super_version().version);
-            done.total_len = done.done_len + version.tables().map(|(_, t)| t.meta().root.len).sum::<u64>();
+            done.total_len = done.done_len
+                + version
+                    .tables()
+                    .map(|(_, t)| t.meta().root.len)
+                    .sum::<u64>();
             let is_last = (level + 1..LEVEL_COUNT).all(|level| version.level(level).is_empty());
             let plan = if is_last && level > 0 {
                 pick_rewrite(&version, level, smallest, largest, before)
@@ -79,7 +83,9 @@ impl Db {
 
     /// Carries out the compaction that is needed most, if nobody compacts.
     pub(super) fn try_compact(&self) -> Result<bool> {
-        let Some(_turn) = Turn::take(&self.compacting) else { return Ok(false) };
+        let Some(_turn) = Turn::take(&self.compacting) else {
+            return Ok(false);
+        };
         let version = Arc::clone(&self.super_version().version);
         match pick(&version, &self.options) {
             Some(plan) => self.carry_out(plan).map(|()| true),
@@ -91,11 +97,20 @@ impl Db {
     fn carry_out(&self, plan: Plan) -> Result<()> {
         let level = plan.level as u32;
         let read_len = if plan.trivial { 0 } else { plan.input_len() };
-        let removed = plan.inputs().map(|(level, table)| (level, table.meta().number)).collect();
-        let mut edit = VersionEdit { removed, ..VersionEdit::default() };
+        let removed = plan
+            .inputs()
+            .map(|(level, table)| (level, table.meta().number))
+            .collect();
+        let mut edit = VersionEdit {
+            removed,
+            ..VersionEdit::default()
+        };
         let mut write_len = 0;
         if plan.trivial {
-            let moved = plan.upper.iter().map(|table| (plan.output_level, table.meta().clone()));
+            let moved = plan
+                .upper
+                .iter()
+                .map(|table| (plan.output_level, table.meta().clone()));
             edit.added = moved.collect();
         } else {
             let output = self.merge(&plan)?;
@@ -104,7 +119,11 @@ impl Db {
             }
             self.poison_on(self.env.fs.sync_dir())?;
             write_len = output.len();
-            edit.added = output.tables.into_iter().map(|t| (plan.output_level, t)).collect();
+            edit.added = output
+                .tables
+                .into_iter()
+                .map(|t| (plan.output_level, t))
+                .collect();
             edit.annex = output.annex;
         }
         self.install(&mut self.manifest.lock(), edit, |_| ())?;
@@ -114,7 +133,11 @@ impl Db {
         }
         drop(plan);
         self.remove_obsolete();
-        self.env.listener.event(&Event::Compacted { level, read_len, write_len });
+        self.env.listener.event(&Event::Compacted {
+            level,
+            read_len,
+            write_len,
+        });
         Ok(())
     }
 
@@ -130,7 +153,11 @@ impl Db {
         let mut new_table = || {
             let number = self.allocate_number();
             numbers.push(number);
-            Ok(TableWriter::new(self.opener.create(number)?, number, &self.options))
+            Ok(TableWriter::new(
+                self.opener.create(number)?,
+                number,
+                &self.options,
+            ))
         };
         let job = Job {
             retention: Retention::new(self.snapshots.seqnos()),
@@ -156,8 +183,9 @@ impl Db {
     /// Removes the files of tables that nobody reads any more.
     pub(super) fn remove_obsolete(&self) -> bool {
         let mut obsolete = self.obsolete.lock();
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            obsolete.drain(..).partition(|table| Arc::strong_count(table) == 1);
+        let (gone, kept): (Vec<_>, Vec<_>) = obsolete
+            .drain(..)
+            .partition(|table| Arc::strong_count(table) == 1);
         *obsolete = kept;
         drop(obsolete);
         for table in &gone {

@@ -12,10 +12,10 @@ use crate::db::maintain::Turn;
 use crate::entry::EntryCursor;
 use crate::env::Event;
 use crate::error::Result;
-use crate::memtable::Memtable;
-use crate::table::{TableOpener, TableWriter};
-use crate::options::Options;
 use crate::hook::IndirectHook;
+use crate::memtable::Memtable;
+use crate::options::Options;
+use crate::table::{TableOpener, TableWriter};
 use crate::types::{FileId, FileKind, SeqNo};
 use crate::version::VersionEdit;
 
@@ -32,7 +32,12 @@ impl Db {
             writer.last_seqno
         };
         let _turn = self.wait_for_turn(&self.flushing);
-        while self.super_version().immutables.last().is_some_and(|old| old.last_seqno <= target) {
+        while self
+            .super_version()
+            .immutables
+            .last()
+            .is_some_and(|old| old.last_seqno <= target)
+        {
             self.flush_oldest()?;
         }
         Ok(())
@@ -77,11 +82,14 @@ impl Db {
                 ..VersionEdit::default()
             };
             self.install(&mut manifest, edit, |view| {
-                view.immutables.retain(|other| !Arc::ptr_eq(other, &immutable));
+                view.immutables
+                    .retain(|other| !Arc::ptr_eq(other, &immutable));
             })?;
             let mut writer = self.writer.lock();
-            let (gone, rest): (Vec<_>, Vec<_>) =
-                writer.retired.drain(..).partition(|wal| wal.number <= immutable.wal);
+            let (gone, rest): (Vec<_>, Vec<_>) = writer
+                .retired
+                .drain(..)
+                .partition(|wal| wal.number <= immutable.wal);
             writer.retired = rest;
             gone
         };
@@ -125,7 +133,11 @@ impl Flush<'_> {
         let mut new_table = || {
             let number = number();
             numbers.push(number);
-            Ok(TableWriter::new(self.opener.create(number)?, number, self.options))
+            Ok(TableWriter::new(
+                self.opener.create(number)?,
+                number,
+                self.options,
+            ))
         };
         let job = Job {
             retention: Retention::new(snapshots),
@@ -137,7 +149,11 @@ impl Flush<'_> {
         };
         run(cursor, job).inspect_err(|_| {
             for number in &numbers {
-                let _ = self.opener.env.fs.remove(FileId::new(FileKind::Table, *number));
+                let _ = self
+                    .opener
+                    .env
+                    .fs
+                    .remove(FileId::new(FileKind::Table, *number));
             }
         })
     }

@@ -126,7 +126,11 @@ impl Db {
         let mut writer = self.writer.lock();
         let is_registered = writer.is_registered;
         match &mut writer.wal {
-            Some(wal) if wal.pending_since().is_some_and(|s| now.saturating_sub(s) >= PENDING_AGE_MAX) => {
+            Some(wal)
+                if wal
+                    .pending_since()
+                    .is_some_and(|s| now.saturating_sub(s) >= PENDING_AGE_MAX) =>
+            {
                 self.poison_on(wal.write_out())?;
             }
             _ => return Ok(false),
@@ -147,7 +151,11 @@ impl Db {
         if self.closed.load(Ordering::Acquire) {
             return Ok(());
         }
-        let flushed = if self.is_poisoned() { Ok(()) } else { self.flush() };
+        let flushed = if self.is_poisoned() {
+            Ok(())
+        } else {
+            self.flush()
+        };
         self.closed.store(true, Ordering::Release);
         // Work in other threads sees `closed` and ends.
         let _compacting = self.wait_for_turn(&self.compacting);

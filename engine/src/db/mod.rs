@@ -108,7 +108,14 @@ impl Db {
     pub fn write_annex(&self, updates: AnnexUpdates) -> Result<()> {
         self.check_writable()?;
         let mut manifest = self.manifest.lock();
-        self.install(&mut manifest, VersionEdit { annex: updates, ..VersionEdit::default() }, |_| ())
+        self.install(
+            &mut manifest,
+            VersionEdit {
+                annex: updates,
+                ..VersionEdit::default()
+            },
+            |_| (),
+        )
     }
 
     /// A file number that no file of the store has or had.
@@ -123,11 +130,19 @@ impl Db {
         let state = &manifest.state;
         let tables = state.version.tables().map(|(_, table)| {
             let meta = table.meta();
-            LiveFile { id: meta.file(), root: Some(meta.root) }
+            LiveFile {
+                id: meta.file(),
+                root: Some(meta.root),
+            }
         });
-        let wals = state.wals.keys().map(|&number| FileId::new(FileKind::Wal, number));
+        let wals = state
+            .wals
+            .keys()
+            .map(|&number| FileId::new(FileKind::Wal, number));
         let logs = wals.chain([manifest.log.id(), crate::manifest::CURRENT]);
-        tables.chain(logs.map(|id| LiveFile { id, root: None })).collect()
+        tables
+            .chain(logs.map(|id| LiveFile { id, root: None }))
+            .collect()
     }
 
     /// The counter and the chain tag of the last edit, and the session that wrote it: what an
@@ -135,7 +150,11 @@ impl Db {
     #[must_use]
     pub fn anchor(&self) -> (u64, Option<Tag>, [u8; 16]) {
         let manifest = self.manifest.lock();
-        (manifest.state.counter, manifest.log.last_tag(), manifest.state.session)
+        (
+            manifest.state.counter,
+            manifest.log.last_tag(),
+            manifest.state.session,
+        )
     }
 
     /// Counts and lengths.
@@ -160,8 +179,12 @@ impl Db {
             ..Stats::default()
         };
         for (level, table) in view.version.tables() {
-            let LevelStats { table_count, len, entry_count, tombstone_count } =
-                &mut stats.levels[level];
+            let LevelStats {
+                table_count,
+                len,
+                entry_count,
+                tombstone_count,
+            } = &mut stats.levels[level];
             *table_count += 1;
             *len += table.meta().root.len;
             *entry_count += table.meta().entry_count;
@@ -246,7 +269,8 @@ impl Db {
             let old = manifest.log.id();
             let number = self.allocate_number();
             manifest.state.next_number = self.next_number.load(Ordering::Relaxed);
-            manifest.log = self.poison_on(Manifest::create(&self.place, number, &manifest.state))?;
+            manifest.log =
+                self.poison_on(Manifest::create(&self.place, number, &manifest.state))?;
             self.remove_file(old);
         }
         Ok(())

@@ -33,7 +33,9 @@ impl Db {
     pub fn multi_get(&self, keys: &[&[u8]], at: Option<&Snapshot>) -> Vec<Result<Option<Value>>> {
         let view = self.super_version();
         let seqno = self.seqno_of(at);
-        keys.iter().map(|key| self.find(&view, key, seqno)).collect()
+        keys.iter()
+            .map(|key| self.find(&view, key, seqno))
+            .collect()
     }
 
     /// A cursor over the keys of `range`, now or at a snapshot.
@@ -74,7 +76,11 @@ impl Db {
             }
         }
         let hash = filter_hash(key);
-        let level_0 = view.version.level(0).iter().filter(|table| table.meta().covers(key));
+        let level_0 = view
+            .version
+            .level(0)
+            .iter()
+            .filter(|table| table.meta().covers(key));
         let deeper = (1..LEVEL_COUNT).filter_map(|level| view.version.table_for(level, key));
         for table in level_0.chain(deeper) {
             if table.meta().first_seqno > seqno {
@@ -107,11 +113,21 @@ impl Db {
             };
             if tables.iter().any(hit) {
                 let (version, opener) = (Arc::clone(&view.version), Arc::clone(&self.opener));
-                children.push(Box::new(LevelCursor::new(version, level, opener, Fill::Keep)));
+                children.push(Box::new(LevelCursor::new(
+                    version,
+                    level,
+                    opener,
+                    Fill::Keep,
+                )));
             }
         }
         let version = Arc::clone(&view.version);
-        Ok(Cursor::new(MergeCursor::new(children), version, range, seqno))
+        Ok(Cursor::new(
+            MergeCursor::new(children),
+            version,
+            range,
+            seqno,
+        ))
     }
 }
 

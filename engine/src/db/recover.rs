@@ -58,16 +58,19 @@ impl Db {
         hook: Option<Arc<dyn IndirectHook>>,
     ) -> Result<Self> {
         let lock = env.fs.lock()?;
-        let place = Place { env: env.clone(), keys, store_id, transform: options.transform };
-        let files = env.fs.list()?;
-        let mut state = if files.contains(&CURRENT) {
-            read_manifest(&place)?.0
-        } else {
-            check_fresh(&files)?;
-            State::empty()
+        let place = Place {
+            env: env.clone(),
+            keys,
+            store_id,
+            transform: options.transform,
         };
-        check_live(&env, &state, &files)?;
-        let after_all = files.iter().map(|id| id.number.saturating_add(1)).max().unwrap_or(1);
+        let files = env.fs.list()?;
+        let mut state = read_state(&place, &files)?;
+        let after_all = files
+            .iter()
+            .map(|id| id.number.saturating_add(1))
+            .max()
+            .unwrap_or(1);
         let next_number = AtomicU64::new(state.next_number.max(after_all));
         let cache = Arc::new(Cache::<Block>::new(options.cache_len));
         let opener = Arc::new(TableOpener {
@@ -78,8 +81,17 @@ impl Db {
             cache: Arc::clone(&cache),
             scratches: Arc::new(ScratchPool::new()),
         });
-        let flush = Flush { opener: &opener, options: &options, hook: hook.as_deref() };
-        Replay { place: &place, flush, next_number: &next_number }.run(&mut state)?;
+        let flush = Flush {
+            opener: &opener,
+            options: &options,
+            hook: hook.as_deref(),
+        };
+        Replay {
+            place: &place,
+            flush,
+            next_number: &next_number,
+        }
+        .run(&mut state)?;
         let log = begin_manifest(&place, &mut state, &next_number)?;
         remove_orphans(&env, &state, log.id(), &files)?;
         let memtable = Arc::new(Memtable::new(options.kv_protection == KvProtection::On));
@@ -116,16 +128,29 @@ impl Db {
     }
 }
 
+/// What the store says of itself before its logs are read.
+fn read_state(place: &Place, files: &[FileId]) -> Result<State> {
+    if !files.contains(&CURRENT) {
+        check_fresh(files)?;
+        return Ok(State::empty());
+    }
+    let (state, _) = read_manifest(place)?;
+    check_live(&place.env, &state, files)?;
+    Ok(state)
+}
+
 /// Without `CURRENT` there must be nothing that a store leaves behind: a new store writes its
 /// manifest, then `CURRENT`, and only then anything else.
 fn check_fresh(files: &[FileId]) -> Result<()> {
-    let leftover = files.iter().find(|id| {
-        matches!(id.kind, FileKind::Wal | FileKind::Table | FileKind::Blob)
-    });
+    let leftover = files
+        .iter()
+        .find(|id| matches!(id.kind, FileKind::Wal | FileKind::Table | FileKind::Blob));
     match leftover {
         Some(id) => {
             let message = "the store has files but no CURRENT; restore it from a backup";
-            Err(Error::corruption(message).in_file(CURRENT).because(alloc::format!("found {id}")))
+            Err(Error::corruption(message)
+                .in_file(CURRENT)
+                .because(alloc::format!("found {id}")))
         }
         None => Ok(()),
     }
@@ -165,7 +190,11 @@ struct Replay<'a> {
 impl Replay<'_> {
     /// Adds to `state` what the logs hold, as tables of level 0. Nothing is committed here.
     fn run(&self, state: &mut State) -> Result<()> {
-        let wals: Vec<_> = state.wals.iter().map(|(&number, &wal)| (number, wal)).collect();
+        let wals: Vec<_> = state
+            .wals
+            .iter()
+            .map(|(&number, &wal)| (number, wal))
+            .collect();
         let mut memtable = self.new_memtable();
         let mut has_pointers = false;
         for (index, &(number, wal)) in wals.iter().enumerate() {
@@ -193,14 +222,24 @@ impl Replay<'_> {
     ) -> Result<()> {
         let place = self.place;
         let end = wal.closed.map_or(LogEnd::Open, LogEnd::Closed);
-        let mut log =
-            WalReader::open(&place.env, &*place.keys, place.store_id, number, &wal.salt, end)?;
+        let mut log = WalReader::open(
+            &place.env,
+            &*place.keys,
+            place.store_id,
+            number,
+            &wal.salt,
+            end,
+        )?;
         let (records, durable_count) = log.read_all()?;
         for record in &records {
             let vouched = end != LogEnd::Open || record.ordinal < durable_count;
             if !vouched && !self.leads_somewhere(record)? {
                 let (file, offset) = (log.id(), record.offset);
-                place.env.listener.event(&Event::TornTail { file, offset, len: 0 });
+                place.env.listener.event(&Event::TornTail {
+                    file,
+                    offset,
+                    len: 0,
+                });
                 break;
             }
             let named = |error: Error| error.in_file(log.id()).at(record.offset);
@@ -215,7 +254,9 @@ impl Replay<'_> {
 
     /// Do all pointers of the record lead to something that is there?
     fn leads_somewhere(&self, record: &Record) -> Result<bool> {
-        let Some(hook) = self.flush.hook else { return Ok(true) };
+        let Some(hook) = self.flush.hook else {
+            return Ok(true);
+        };
         for batch in batches(record) {
             for entry in batch?.0.entries() {
                 let entry = entry?;
@@ -231,8 +272,10 @@ impl Replay<'_> {
         if memtable.is_empty() {
             return Ok(());
         }
-        let mut number =
-            || self.next_number.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+        let mut number = || {
+            self.next_number
+                .fetch_add(1, core::sync::atomic::Ordering::Relaxed)
+        };
         let output = self.flush.write(memtable, Vec::new(), &mut number)?;
         let edit = VersionEdit {
             counter: state.counter,
@@ -247,7 +290,9 @@ impl Replay<'_> {
     }
 
     fn new_memtable(&self) -> Arc<Memtable> {
-        Arc::new(Memtable::new(self.flush.options.kv_protection == KvProtection::On))
+        Arc::new(Memtable::new(
+            self.flush.options.kv_protection == KvProtection::On,
+        ))
     }
 }
 
@@ -278,7 +323,11 @@ fn begin_manifest(place: &Place, state: &mut State, next_number: &AtomicU64) -> 
 
 /// Removes what the manifest does not name. Blob files and keys belong to the layer above.
 fn remove_orphans(env: &Env, state: &State, manifest: FileId, files: &[FileId]) -> Result<()> {
-    let tables: BTreeSet<_> = state.version.tables().map(|(_, table)| table.meta().file()).collect();
+    let tables: BTreeSet<_> = state
+        .version
+        .tables()
+        .map(|(_, table)| table.meta().file())
+        .collect();
     for &id in files {
         let is_orphan = match id.kind {
             FileKind::Table => !tables.contains(&id),

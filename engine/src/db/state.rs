@@ -47,7 +47,10 @@ impl SnapshotList {
         let mut counts = self.counts.lock();
         let seqno = visible.load(Ordering::Acquire);
         *counts.entry(seqno).or_insert(0) += 1;
-        Snapshot { seqno, list: Arc::clone(self) }
+        Snapshot {
+            seqno,
+            list: Arc::clone(self),
+        }
     }
 
     /// All of them.

@@ -26,7 +26,10 @@ pub(super) struct Syncing {
 impl Syncing {
     /// Everything up to `synced` is durable.
     pub(super) fn at(synced: SeqNo) -> Self {
-        Self { synced, has_leader: false }
+        Self {
+            synced,
+            has_leader: false,
+        }
     }
 }
 
@@ -103,8 +106,12 @@ impl Db {
         let (retired, active) = {
             let writer = self.writer.lock();
             let active = writer.wal.as_ref().filter(|_| !writer.is_registered);
-            let retired: Vec<RetiredWal> =
-                writer.retired.iter().filter(|wal| !wal.is_closed).cloned().collect();
+            let retired: Vec<RetiredWal> = writer
+                .retired
+                .iter()
+                .filter(|wal| !wal.is_closed)
+                .cloned()
+                .collect();
             (retired, active.map(|wal| (wal.number(), wal.salt())))
         };
         // After the list was made: a log that ends cleanly holds no pointer to what is not durable.
@@ -115,7 +122,8 @@ impl Db {
             if !wal.is_registered {
                 edit.wals_added.push((wal.number, wal.salt));
             }
-            edit.wals_closed.push((wal.number, u64::from(wal.record_count)));
+            edit.wals_closed
+                .push((wal.number, u64::from(wal.record_count)));
         }
         edit.wals_added.extend(active);
         if edit == VersionEdit::default() {

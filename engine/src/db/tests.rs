@@ -19,7 +19,11 @@ impl KeySource for OneKey {
         1
     }
     fn master(&self, epoch: u32) -> Result<Arc<MasterKey>> {
-        if epoch == 1 { Ok(Arc::clone(&self.0)) } else { Err(Error::key_missing("no such epoch")) }
+        if epoch == 1 {
+            Ok(Arc::clone(&self.0))
+        } else {
+            Err(Error::key_missing("no such epoch"))
+        }
     }
 }
 
@@ -47,7 +51,13 @@ fn small() -> Options {
 }
 
 fn open(fs: &Arc<MemFs>, options: &Options) -> Result<Db> {
-    Db::open(mem::env_over(fs.clone(), 5), one_key(), STORE, options.clone(), None)
+    Db::open(
+        mem::env_over(fs.clone(), 5),
+        one_key(),
+        STORE,
+        options.clone(),
+        None,
+    )
 }
 
 fn put(db: &Db, key: &[u8], value: &[u8]) {
@@ -138,9 +148,9 @@ fn walk(db: &Db, model: &Model, start: &[u8], steps: &[bool]) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm per operation")]
 fn run(ops: Vec<Op>) {
-    let fs = MemFs::new();
-    let mut fs = fs;
+    let mut fs = MemFs::new();
     let options = small();
     let mut db = open(&fs, &options).unwrap();
     let mut model = Model::new();
@@ -181,7 +191,9 @@ fn run(ops: Vec<Op>) {
                 let found = db.get(&k, Some(snapshot)).unwrap().map(|value| value.bytes);
                 assert_eq!(found.as_ref(), model.get(&k));
             }
-            Op::Forget(i) if !snapshots.is_empty() => drop(snapshots.swap_remove(i % snapshots.len())),
+            Op::Forget(i) if !snapshots.is_empty() => {
+                drop(snapshots.swap_remove(i % snapshots.len()))
+            }
             Op::Check(_) | Op::Forget(_) => {}
             Op::Flush => db.flush().unwrap(),
             Op::Maintain => drop(db.maintain().unwrap()),
@@ -203,7 +215,10 @@ fn run(ops: Vec<Op>) {
                 fs = fs.fork();
                 db = open(&fs, &options).unwrap();
                 let found = all(&db, None);
-                assert!(found == synced || since.contains(&found), "not a prefix of history");
+                assert!(
+                    found == synced || since.contains(&found),
+                    "not a prefix of history"
+                );
                 model = found.clone();
                 synced = found;
                 since.clear();
@@ -228,12 +243,24 @@ fn levels_fill_and_deleted_keys_leave_nothing() {
     let db = open(&fs, &small()).unwrap();
     for round in 0..20_u32 {
         for i in 0..300_u32 {
-            put(&db, format!("{:05}", i * 7 % 300).as_bytes(), &[round as u8; 40]);
+            put(
+                &db,
+                format!("{:05}", i * 7 % 300).as_bytes(),
+                &[round as u8; 40],
+            );
         }
         while db.maintain().unwrap() == Work::Did {}
     }
     let stats = db.stats();
-    assert!(stats.levels.iter().filter(|level| level.table_count > 0).count() >= 2, "{stats:?}");
+    assert!(
+        stats
+            .levels
+            .iter()
+            .filter(|level| level.table_count > 0)
+            .count()
+            >= 2,
+        "{stats:?}"
+    );
     for i in 0..300_u32 {
         assert_eq!(get(&db, format!("{i:05}").as_bytes()).unwrap(), [19; 40]);
         let mut batch = WriteBatch::new();
@@ -242,8 +269,19 @@ fn levels_fill_and_deleted_keys_leave_nothing() {
     }
     db.compact_all(&mut |_| ()).unwrap();
     let stats = db.stats();
-    assert_eq!(stats.levels.iter().map(|level| level.entry_count).sum::<u64>(), 0);
-    assert!(db.live_files().iter().all(|file| file.id.kind != FileKind::Table));
+    assert_eq!(
+        stats
+            .levels
+            .iter()
+            .map(|level| level.entry_count)
+            .sum::<u64>(),
+        0
+    );
+    assert!(
+        db.live_files()
+            .iter()
+            .all(|file| file.id.kind != FileKind::Table)
+    );
     assert!(db.range(.., None).unwrap().next().unwrap().is_none());
 }
 
@@ -254,7 +292,12 @@ fn a_store_opens_once_at_a_time() {
     assert_eq!(open(&fs, &small()).unwrap_err().kind(), ErrorKind::Locked);
     db.close().unwrap();
     let second = open(&fs, &small()).unwrap();
-    assert_eq!(db.write(WriteBatch::new(), WriteOptions::default()).unwrap_err().kind(), ErrorKind::Canceled);
+    assert_eq!(
+        db.write(WriteBatch::new(), WriteOptions::default())
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Canceled
+    );
     drop(second);
     open(&fs, &small()).unwrap();
 }
@@ -282,9 +325,14 @@ fn annex_is_durable_and_atomic() {
     let fs = MemFs::new();
     let db = open(&fs, &small()).unwrap();
     let update = |k: &[u8], v: Option<&[u8]>| (k.to_vec(), v.map(<[u8]>::to_vec));
-    db.write_annex(vec![update(b"a", Some(b"1")), update(b"b", Some(b"2"))]).unwrap();
-    db.write_annex(vec![update(b"a", None), update(b"c", Some(b"3"))]).unwrap();
-    let expected = BTreeMap::from([(b"b".to_vec(), b"2".to_vec()), (b"c".to_vec(), b"3".to_vec())]);
+    db.write_annex(vec![update(b"a", Some(b"1")), update(b"b", Some(b"2"))])
+        .unwrap();
+    db.write_annex(vec![update(b"a", None), update(b"c", Some(b"3"))])
+        .unwrap();
+    let expected = BTreeMap::from([
+        (b"b".to_vec(), b"2".to_vec()),
+        (b"c".to_vec(), b"3".to_vec()),
+    ]);
     assert_eq!(*db.annex(), expected);
     let crashed = open(&fs.fork(), &small()).unwrap();
     assert_eq!(*crashed.annex(), expected);
@@ -296,10 +344,20 @@ fn a_long_manifest_is_begun_anew() {
     let db = open(&fs, &small()).unwrap();
     let before = db.live_files();
     for i in 0..400_u32 {
-        db.write_annex(vec![(b"big".to_vec(), Some(vec![i as u8; 8000]))]).unwrap();
+        db.write_annex(vec![(b"big".to_vec(), Some(vec![i as u8; 8000]))])
+            .unwrap();
     }
     assert_ne!(db.live_files(), before);
-    assert!(fs.contents(before.iter().find(|f| f.id.kind == FileKind::Manifest).unwrap().id).is_none());
+    assert!(
+        fs.contents(
+            before
+                .iter()
+                .find(|f| f.id.kind == FileKind::Manifest)
+                .unwrap()
+                .id
+        )
+        .is_none()
+    );
     let annex = db.annex();
     let crashed = open(&fs.fork(), &small()).unwrap();
     assert_eq!(crashed.annex(), annex);
@@ -319,7 +377,10 @@ fn kinds_and_numbers_of_entries_come_back() {
         assert_eq!((found.kind, found.seqno), (KeyKind::Indirect, 2));
         assert_eq!(found.bytes, b"pointer");
         let found = db.multi_get(&[b"a", b"c"], None);
-        assert_eq!(found[0].as_ref().unwrap().as_ref().unwrap().kind, KeyKind::Put);
+        assert_eq!(
+            found[0].as_ref().unwrap().as_ref().unwrap().kind,
+            KeyKind::Put
+        );
         assert!(found[1].as_ref().unwrap().is_none());
         db.flush().unwrap();
     }

@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use crate::batch::WriteBatch;
-use crate::db::{Db, Work};
 use crate::db::state::Immutable;
+use crate::db::{Db, Work};
 use crate::env::{Event, File};
 use crate::error::{Error, Result};
 use crate::memtable::Memtable;
@@ -40,7 +40,13 @@ pub(super) struct Writer {
 impl Writer {
     /// Of a store whose newest entry is `last_seqno`.
     pub(super) fn new(memtable: Arc<Memtable>, last_seqno: SeqNo) -> Self {
-        Self { memtable, last_seqno, wal: None, is_registered: false, retired: Vec::new() }
+        Self {
+            memtable,
+            last_seqno,
+            wal: None,
+            is_registered: false,
+            retired: Vec::new(),
+        }
     }
 
     /// Bytes of the log that takes writes.
@@ -130,18 +136,30 @@ impl Db {
 
     fn is_level_0_full(&self) -> bool {
         let count = self.super_version.read().version.level(0).len();
-        count >= self.options.level0_stall.max(self.options.level0_trigger + 1)
+        count
+            >= self
+                .options
+                .level0_stall
+                .max(self.options.level0_trigger + 1)
     }
 
     fn new_wal(&self) -> Result<Wal> {
         let place = &self.place;
         let number = self.allocate_number();
-        Wal::create(&self.env, &*place.keys, place.store_id, place.transform, number)
+        Wal::create(
+            &self.env,
+            &*place.keys,
+            place.store_id,
+            place.transform,
+            number,
+        )
     }
 
     /// Puts the full memtable and its log aside and begins new ones.
     pub(super) fn rotate(&self, writer: &mut Writer) -> Result<()> {
-        let Some(mut wal) = writer.wal.take() else { return Ok(()) };
+        let Some(mut wal) = writer.wal.take() else {
+            return Ok(());
+        };
         let written = self.poison_on(wal.write_out());
         let record_count = match written {
             Ok(count) => count,

@@ -53,7 +53,8 @@ impl EntriesBuilder {
         put_varint(&mut self.bytes, shared as u64);
         put_varint(&mut self.bytes, unshared.len() as u64);
         put_varint(&mut self.bytes, entry.value.len() as u64);
-        self.bytes.extend_from_slice(&pack(entry.seqno, entry.kind).to_le_bytes());
+        self.bytes
+            .extend_from_slice(&pack(entry.seqno, entry.kind).to_le_bytes());
         if self.with_digests {
             let digest = entry.digest.unwrap_or_else(|| entry.expected_digest());
             self.bytes.extend_from_slice(&digest.to_le_bytes());
@@ -79,7 +80,8 @@ impl EntriesBuilder {
         for restart in &self.restarts {
             self.bytes.extend_from_slice(&restart.to_le_bytes());
         }
-        self.bytes.extend_from_slice(&(self.restarts.len() as u32).to_le_bytes());
+        self.bytes
+            .extend_from_slice(&(self.restarts.len() as u32).to_le_bytes());
         &self.bytes
     }
 
@@ -160,7 +162,13 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         }
         let value = self.block.as_ref().get(self.value.0..self.value.1)?;
         let (seqno, kind) = self.trailer;
-        Some(EntryRef { key: &self.key, seqno, kind, value, digest: self.digest })
+        Some(EntryRef {
+            key: &self.key,
+            seqno,
+            kind,
+            value,
+            digest: self.digest,
+        })
     }
 
     /// Moves to the first entry.
@@ -219,7 +227,11 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         // The last restart point before `target`.
         while high - low > 1 {
             let middle = usize::midpoint(low, high);
-            if self.restart(middle)? < target { low = middle } else { high = middle }
+            if self.restart(middle)? < target {
+                low = middle
+            } else {
+                high = middle
+            }
         }
         self.jump(low)?;
         self.step_until(target)
@@ -233,7 +245,11 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
                 break;
             }
         }
-        if self.next_offset == target { Ok(()) } else { Err(damaged("entries overlap")) }
+        if self.next_offset == target {
+            Ok(())
+        } else {
+            Err(damaged("entries overlap"))
+        }
     }
 
     /// The last restart point whose key stands before `(key, seqno)`, or the first.
@@ -258,7 +274,11 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
     /// Prepares to step onto the entry at a restart point.
     fn jump(&mut self, restart: usize) -> Result<()> {
         self.key.clear();
-        self.next_offset = if self.restart_count == 0 { 0 } else { self.restart(restart)? };
+        self.next_offset = if self.restart_count == 0 {
+            0
+        } else {
+            self.restart(restart)?
+        };
         Ok(())
     }
 
@@ -306,14 +326,27 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
             return Err(damaged("a key or value is too long"));
         }
         let trailer = unpack(reader.u64()?).ok_or_else(|| damaged("unknown kind of entry"))?;
-        let digest = if self.with_digests { Some(reader.u32()?) } else { None };
+        let digest = if self.with_digests {
+            Some(reader.u32()?)
+        } else {
+            None
+        };
         let key_offset = self.entries_len - reader.rest().len();
-        Ok(Head { shared, unshared, value_len, trailer, digest, key_offset })
+        Ok(Head {
+            shared,
+            unshared,
+            value_len,
+            trailer,
+            digest,
+            key_offset,
+        })
     }
 
     fn restart(&self, index: usize) -> Result<usize> {
         let bytes = self.slice(self.entries_len + 4 * index, 4)?;
-        let offset = bytes.first_chunk().map_or(usize::MAX, |b| u32::from_le_bytes(*b) as usize);
+        let offset = bytes
+            .first_chunk()
+            .map_or(usize::MAX, |b| u32::from_le_bytes(*b) as usize);
         if offset < self.entries_len && (index != 0 || offset == 0) {
             Ok(offset)
         } else {
@@ -345,7 +378,13 @@ mod tests {
         for (key, seqno) in keys {
             let value = &key[..key.len() / 2];
             let (seqno, kind) = (*seqno, KeyKind::Put);
-            builder.add(&EntryRef { key, seqno, kind, value, digest: None });
+            builder.add(&EntryRef {
+                key,
+                seqno,
+                kind,
+                value,
+                digest: None,
+            });
         }
         assert_eq!(builder.len(), builder.finish().len());
         builder.finish();
@@ -353,7 +392,13 @@ mod tests {
         for (key, seqno) in keys {
             let value = &key[..key.len() / 2];
             let (seqno, kind) = (*seqno, KeyKind::Put);
-            builder.add(&EntryRef { key, seqno, kind, value, digest: None });
+            builder.add(&EntryRef {
+                key,
+                seqno,
+                kind,
+                value,
+                digest: None,
+            });
         }
         builder.finish().to_vec()
     }
@@ -425,14 +470,24 @@ mod tests {
 
     fn walk_all(bytes: Vec<u8>) {
         let len = bytes.len();
-        let Ok(mut cursor) = EntriesCursor::new(bytes, false) else { return };
+        let Ok(mut cursor) = EntriesCursor::new(bytes, false) else {
+            return;
+        };
         let mut walk = |ahead: bool| -> Result<()> {
-            if ahead { cursor.seek_first()? } else { cursor.seek_last()? }
+            if ahead {
+                cursor.seek_first()?
+            } else {
+                cursor.seek_last()?
+            }
             let mut steps = 0;
             while cursor.current().is_some() {
                 steps += 1;
                 assert!(steps <= len, "walks in a circle");
-                if ahead { cursor.next()? } else { cursor.prev()? }
+                if ahead {
+                    cursor.next()?
+                } else {
+                    cursor.prev()?
+                }
             }
             cursor.seek(b"k\x02", SEQNO_MAX)?;
             cursor.seek_back(b"k\x02", 0)

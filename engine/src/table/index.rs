@@ -88,7 +88,11 @@ pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Vec<Partition>)> {
             1 => Some(BlockHandle::decode(&mut reader)?),
             _ => return Err(Error::unsupported("unknown filter").part("table meta")),
         };
-        partitions.push(Partition { separator, index, filter });
+        partitions.push(Partition {
+            separator,
+            index,
+            filter,
+        });
     }
     reader.finish()?;
     Ok((meta, partitions))

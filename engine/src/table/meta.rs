@@ -22,25 +22,25 @@ const FLAG_DIGESTS: u8 = 1;
 
 /// What the manifest knows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableMeta {
+pub(crate) struct TableMeta {
     /// File number.
-    pub number: u64,
+    pub(crate) number: u64,
     /// Length and root of the file.
-    pub root: FileRoot,
+    pub(crate) root: FileRoot,
     /// Smallest user key.
-    pub smallest: Vec<u8>,
+    pub(crate) smallest: Vec<u8>,
     /// Largest user key.
-    pub largest: Vec<u8>,
+    pub(crate) largest: Vec<u8>,
     /// How many entries there are.
-    pub entry_count: u64,
+    pub(crate) entry_count: u64,
     /// How many of them are tombstones.
-    pub tombstone_count: u64,
+    pub(crate) tombstone_count: u64,
     /// Smallest sequence number.
-    pub first_seqno: SeqNo,
+    pub(crate) first_seqno: SeqNo,
     /// Largest sequence number.
-    pub last_seqno: SeqNo,
+    pub(crate) last_seqno: SeqNo,
     /// Do its entries have digests?
-    pub with_digests: bool,
+    pub(crate) with_digests: bool,
 }
 
 impl TableMeta {
@@ -48,7 +48,10 @@ impl TableMeta {
     pub(crate) const fn new(number: u64) -> Self {
         Self {
             number,
-            root: FileRoot { len: 0, root: [0; 32] },
+            root: FileRoot {
+                len: 0,
+                root: [0; 32],
+            },
             smallest: Vec::new(),
             largest: Vec::new(),
             entry_count: 0,
@@ -60,20 +63,17 @@ impl TableMeta {
     }
 
     /// The file.
-    #[must_use]
-    pub const fn file(&self) -> FileId {
+    pub(crate) const fn file(&self) -> FileId {
         FileId::new(FileKind::Table, self.number)
     }
 
     /// May `key` be in the table?
-    #[must_use]
-    pub fn covers(&self, key: &[u8]) -> bool {
+    pub(crate) fn covers(&self, key: &[u8]) -> bool {
         *self.smallest <= *key && *key <= *self.largest
     }
 
     /// May keys of `smallest..=largest` be in the table?
-    #[must_use]
-    pub fn overlaps(&self, smallest: &[u8], largest: &[u8]) -> bool {
+    pub(crate) fn overlaps(&self, smallest: &[u8], largest: &[u8]) -> bool {
         *self.smallest <= *largest && *smallest <= *self.largest
     }
 
@@ -93,7 +93,10 @@ impl TableMeta {
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self> {
         let meta = Self {
             number: reader.varint()?,
-            root: FileRoot { len: reader.varint()?, root: reader.array()? },
+            root: FileRoot {
+                len: reader.varint()?,
+                root: reader.array()?,
+            },
             smallest: reader.bytes()?.to_vec(),
             largest: reader.bytes()?.to_vec(),
             entry_count: reader.varint()?,

@@ -10,7 +10,7 @@ mod reader;
 mod sink;
 mod writer;
 
-pub use meta::TableMeta;
+pub(crate) use meta::TableMeta;
 pub(crate) use reader::{Fill, LiveTable, TableCursor};
 pub(crate) use sink::TableOpener;
 pub(crate) use writer::TableWriter;

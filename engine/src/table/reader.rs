@@ -38,7 +38,10 @@ pub(crate) struct LiveTable {
 
 impl LiveTable {
     pub(crate) fn new(meta: TableMeta) -> Arc<Self> {
-        Arc::new(Self { meta, reader: RwLock::new(None) })
+        Arc::new(Self {
+            meta,
+            reader: RwLock::new(None),
+        })
     }
 
     pub(crate) fn meta(&self) -> &TableMeta {
@@ -84,13 +87,21 @@ impl TableReader {
         }
         let cache = Arc::clone(&opener.cache);
         let (number, with_digests) = (meta.number, meta.with_digests);
-        Ok(Self { source, number, with_digests, partitions, cache })
+        Ok(Self {
+            source,
+            number,
+            with_digests,
+            partitions,
+            cache,
+        })
     }
 
     /// The newest entry of `key` at or before `seqno`; a tombstone is an entry too.
     /// `hash` is the filter hash of `key`.
     pub(crate) fn find(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Result<Option<Value>> {
-        let Some(partition) = self.partitions.get(partition_for(&self.partitions, key, seqno))
+        let Some(partition) = self
+            .partitions
+            .get(partition_for(&self.partitions, key, seqno))
         else {
             return Ok(None);
         };
@@ -102,10 +113,13 @@ impl TableReader {
         }
         let mut index = self.index_cursor(partition, Fill::Keep)?;
         self.named(index.seek(key, seqno))?;
-        let Some(entry) = index.current() else { return Ok(None) };
+        let Some(entry) = index.current() else {
+            return Ok(None);
+        };
         let handle = self.named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
         let mut data = self.data_cursor(&handle, Fill::Keep)?;
-        data.seek(key, seqno).map_err(|error| self.at(error, &handle))?;
+        data.seek(key, seqno)
+            .map_err(|error| self.at(error, &handle))?;
         match data.current() {
             Some(entry) if entry.key == key => {
                 entry.verify().map_err(|error| self.at(error, &handle))?;
@@ -118,7 +132,13 @@ impl TableReader {
 
     /// A cursor over all entries.
     pub(crate) fn cursor(self: &Arc<Self>, fill: Fill) -> TableCursor {
-        TableCursor { table: Arc::clone(self), fill, partition: 0, index: None, data: None }
+        TableCursor {
+            table: Arc::clone(self),
+            fill,
+            partition: 0,
+            index: None,
+            data: None,
+        }
     }
 
     fn block(&self, handle: &BlockHandle, kind: BlockKind, fill: Fill) -> Result<Pinned> {
@@ -126,9 +146,19 @@ impl TableReader {
             return Ok(Pinned(block));
         }
         let block = Arc::new(self.source.read(handle, kind)?);
-        let rounds = if kind == BlockKind::Data { Rounds::Data } else { Rounds::Metadata };
+        let rounds = if kind == BlockKind::Data {
+            Rounds::Data
+        } else {
+            Rounds::Metadata
+        };
         if fill == Fill::Keep || rounds == Rounds::Metadata {
-            self.cache.insert(self.number, handle.offset, &block, block.memory_len(), rounds);
+            self.cache.insert(
+                self.number,
+                handle.offset,
+                &block,
+                block.memory_len(),
+                rounds,
+            );
         }
         Ok(Pinned(block))
     }
@@ -175,7 +205,9 @@ impl TableCursor {
     fn open_partition(&mut self, partition: usize) -> Result<bool> {
         self.data = None;
         self.index = None;
-        let Some(found) = self.table.partitions.get(partition) else { return Ok(false) };
+        let Some(found) = self.table.partitions.get(partition) else {
+            return Ok(false);
+        };
         self.index = Some(self.table.index_cursor(found, self.fill)?);
         self.partition = partition;
         Ok(true)
@@ -187,7 +219,9 @@ impl TableCursor {
         let Some(entry) = self.index.as_ref().and_then(EntriesCursor::current) else {
             return Ok(false);
         };
-        let handle = self.table.named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
+        let handle = self
+            .table
+            .named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
         self.data = Some(self.table.data_cursor(&handle, self.fill)?);
         Ok(true)
     }

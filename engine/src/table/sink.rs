@@ -14,7 +14,9 @@ use crate::compress::{Scratch, ScratchPool};
 use crate::crypto::KeySource;
 use crate::env::{Env, File, OpenMode};
 use crate::error::Result;
-use crate::file::{DATA_OFFSET, FileRoot, RootHasher, create_file, open_file, open_footer, seal_footer};
+use crate::file::{
+    DATA_OFFSET, FileRoot, RootHasher, create_file, open_file, open_footer, seal_footer,
+};
 use crate::options::BlockTransform;
 use crate::table::meta::TableMeta;
 use crate::types::{FileId, FileKind, StoreId};
@@ -122,14 +124,20 @@ impl TableOpener {
     /// Opens the file of a table; returns it with the handle of its meta block.
     pub(crate) fn open(&self, meta: &TableMeta) -> Result<(BlockSource, BlockHandle)> {
         let id = meta.file();
-        let (file, context) =
-            open_file(&self.env, &*self.keys, id, self.store_id, OpenMode::Read)?;
+        let (file, context) = open_file(&self.env, &*self.keys, id, self.store_id, OpenMode::Read)?;
         let footer = self
             .scratches
             .with(|scratch| open_footer(&*file, &context, Some(&meta.root), scratch))?;
         let handle = BlockHandle::decode(&mut Reader::new(&footer.payload))
             .map_err(|error| error.in_file(id).part("footer"))?;
         let scratches = Arc::clone(&self.scratches);
-        Ok((BlockSource { file, context, scratches }, handle))
+        Ok((
+            BlockSource {
+                file,
+                context,
+                scratches,
+            },
+            handle,
+        ))
     }
 }

@@ -25,12 +25,20 @@ fn opener(env: &Env, cache_len: usize) -> TableOpener {
 }
 
 fn options() -> Options {
-    Options { block_len: 512, kv_protection: KvProtection::On, ..Options::default() }
+    Options {
+        block_len: 512,
+        kv_protection: KvProtection::On,
+        ..Options::default()
+    }
 }
 
 /// Keys with one to three versions each; `i` has odd numbers only, so that there are gaps.
 fn entries(count: u64) -> Vec<(String, SeqNo)> {
-    let versions = |i: u64| (0..=i % 3).rev().map(move |v| (format!("key{:06}", 2 * i + 1), v + 1));
+    let versions = |i: u64| {
+        (0..=i % 3)
+            .rev()
+            .map(move |v| (format!("key{:06}", 2 * i + 1), v + 1))
+    };
     (0..count).flat_map(versions).collect()
 }
 
@@ -40,7 +48,15 @@ fn write(opener: &TableOpener, entries: &[(String, SeqNo)]) -> Arc<LiveTable> {
         let value = format!("value of {key} at {seqno}");
         let (key, value) = (key.as_bytes(), value.as_bytes());
         let kind = KeyKind::Put;
-        writer.add(&EntryRef { key, seqno: *seqno, kind, value, digest: None }).unwrap();
+        writer
+            .add(&EntryRef {
+                key,
+                seqno: *seqno,
+                kind,
+                value,
+                digest: None,
+            })
+            .unwrap();
     }
     LiveTable::new(writer.finish().unwrap())
 }
@@ -52,7 +68,8 @@ fn finds_every_version_and_nothing_else() {
         let entries = entries(4000);
         let table = write(&opener, &entries);
         let reader = table.reader(&opener).unwrap();
-        let find = |key: &str, seqno| reader.find(key.as_bytes(), filter_hash(key.as_bytes()), seqno);
+        let find =
+            |key: &str, seqno| reader.find(key.as_bytes(), filter_hash(key.as_bytes()), seqno);
         for (key, seqno) in &entries {
             let value = find(key, *seqno).unwrap().unwrap();
             assert_eq!(value.bytes, format!("value of {key} at {seqno}").as_bytes());
@@ -61,7 +78,10 @@ fn finds_every_version_and_nothing_else() {
         for i in 0..4001_u64 {
             let newest = (i < 4000).then_some(i % 3 + 1);
             let key = format!("key{:06}", 2 * i + 1);
-            assert_eq!(find(&key, SEQNO_MAX).unwrap().map(|value| value.seqno), newest);
+            assert_eq!(
+                find(&key, SEQNO_MAX).unwrap().map(|value| value.seqno),
+                newest
+            );
             assert_eq!(find(&key, 0).unwrap(), None);
             assert_eq!(find(&format!("key{:06}", 2 * i), SEQNO_MAX).unwrap(), None);
         }
@@ -94,15 +114,17 @@ fn cursors_walk_and_seek_both_ways() {
     for i in 0..3100 {
         for seqno in [0, 2, SEQNO_MAX] {
             let key = format!("key{i:06}");
-            let before = |at: &(String, SeqNo)| {
-                compare((at.0.as_bytes(), at.1), (key.as_bytes(), seqno))
-            };
+            let before =
+                |at: &(String, SeqNo)| compare((at.0.as_bytes(), at.1), (key.as_bytes(), seqno));
             cursor.seek(key.as_bytes(), seqno).unwrap();
             let index = entries.partition_point(|at| before(at).is_lt());
             assert_eq!(place(&cursor).as_ref(), entries.get(index));
             cursor.seek_back(key.as_bytes(), seqno).unwrap();
             let index = entries.partition_point(|at| before(at).is_le());
-            assert_eq!(place(&cursor).as_ref(), index.checked_sub(1).and_then(|i| entries.get(i)));
+            assert_eq!(
+                place(&cursor).as_ref(),
+                index.checked_sub(1).and_then(|i| entries.get(i))
+            );
         }
     }
 }
@@ -113,9 +135,18 @@ fn what_the_manifest_knows_is_true() {
     let entries = entries(100);
     let table = write(&opener, &entries);
     let meta = table.meta();
-    assert_eq!((meta.smallest.as_slice(), meta.largest.as_slice()), (&b"key000001"[..], &b"key000199"[..]));
-    assert_eq!((meta.entry_count, meta.tombstone_count), (entries.len() as u64, 0));
-    assert_eq!((meta.first_seqno, meta.last_seqno, meta.with_digests), (1, 3, true));
+    assert_eq!(
+        (meta.smallest.as_slice(), meta.largest.as_slice()),
+        (&b"key000001"[..], &b"key000199"[..])
+    );
+    assert_eq!(
+        (meta.entry_count, meta.tombstone_count),
+        (entries.len() as u64, 0)
+    );
+    assert_eq!(
+        (meta.first_seqno, meta.last_seqno, meta.with_digests),
+        (1, 3, true)
+    );
 }
 
 #[test]

@@ -48,7 +48,10 @@ impl TableWriter {
         let interval = options.restart_interval as u32;
         Self {
             sink,
-            meta: TableMeta { with_digests, ..TableMeta::new(number) },
+            meta: TableMeta {
+                with_digests,
+                ..TableMeta::new(number)
+            },
             block_len: options.block_len.clamp(256, 4 << 20),
             filter_bits_per_key: options.filter_bits_per_key,
             data: EntriesBuilder::new(interval, with_digests),
@@ -117,7 +120,13 @@ impl TableWriter {
         self.scratch.clear();
         handle.encode(&mut self.scratch);
         let (kind, value) = (KeyKind::Put, self.scratch.as_slice());
-        self.index.add(&EntryRef { key: &key, seqno, kind, value, digest: None });
+        self.index.add(&EntryRef {
+            key: &key,
+            seqno,
+            kind,
+            value,
+            digest: None,
+        });
         if next.is_none() || self.index.len() >= PARTITION_LEN {
             self.end_partition((key, seqno))?;
         }
@@ -135,7 +144,11 @@ impl TableWriter {
             None
         };
         self.hashes.clear();
-        self.partitions.push(Partition { separator, index, filter });
+        self.partitions.push(Partition {
+            separator,
+            index,
+            filter,
+        });
         Ok(())
     }
 }

@@ -89,24 +89,32 @@ impl VersionEdit {
 
     pub(crate) fn decode(payload: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(payload);
-        let mut edit =
-            Self { counter: reader.u64()?, session: reader.array()?, ..Self::default() };
+        let mut edit = Self {
+            counter: reader.u64()?,
+            session: reader.array()?,
+            ..Self::default()
+        };
         while !reader.is_empty() {
-            edit.decode_field(&mut reader).map_err(|error| error.part("version edit"))?;
+            edit.decode_field(&mut reader)
+                .map_err(|error| error.part("version edit"))?;
         }
         Ok(edit)
     }
 
     fn decode_field(&mut self, reader: &mut Reader<'_>) -> Result<()> {
         match reader.u8()? {
-            1 => self.added.push((level(reader)?, TableMeta::decode(reader)?)),
+            1 => self
+                .added
+                .push((level(reader)?, TableMeta::decode(reader)?)),
             2 => self.removed.push((level(reader)?, reader.varint()?)),
             3 => self.wals_added.push((reader.varint()?, reader.array()?)),
             4 => self.wals_closed.push((reader.varint()?, reader.varint()?)),
             5 => self.wals_removed.push(reader.varint()?),
             6 => self.next_number = Some(reader.varint()?),
             7 => self.last_seqno = Some(reader.varint()?),
-            8 => self.annex.push((reader.bytes()?.to_vec(), Some(reader.bytes()?.to_vec()))),
+            8 => self
+                .annex
+                .push((reader.bytes()?.to_vec(), Some(reader.bytes()?.to_vec()))),
             9 => self.annex.push((reader.bytes()?.to_vec(), None)),
             _ => return Err(Error::unsupported("unknown field")),
         }
@@ -116,7 +124,11 @@ impl VersionEdit {
 
 fn level(reader: &mut Reader<'_>) -> Result<usize> {
     let level = usize::from(reader.u8()?);
-    if level < LEVEL_COUNT { Ok(level) } else { Err(Error::corruption("no such level")) }
+    if level < LEVEL_COUNT {
+        Ok(level)
+    } else {
+        Err(Error::corruption("no such level"))
+    }
 }
 
 #[cfg(test)]

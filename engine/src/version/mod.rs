@@ -26,7 +26,9 @@ pub(crate) struct Version {
 impl Version {
     /// No tables at all.
     pub(crate) fn empty() -> Self {
-        Self { levels: core::array::from_fn(|_| Vec::new()) }
+        Self {
+            levels: core::array::from_fn(|_| Vec::new()),
+        }
     }
 
     /// The tables of a level; none for a level that does not exist.
@@ -36,14 +38,19 @@ impl Version {
 
     /// All tables with their levels.
     pub(crate) fn tables(&self) -> impl Iterator<Item = (usize, &Arc<LiveTable>)> {
-        self.levels.iter().enumerate().flat_map(|(level, list)| list.iter().map(move |t| (level, t)))
+        self.levels
+            .iter()
+            .enumerate()
+            .flat_map(|(level, list)| list.iter().map(move |t| (level, t)))
     }
 
     /// The table of a level below 0 that may hold `key`.
     pub(crate) fn table_for(&self, level: usize, key: &[u8]) -> Option<&Arc<LiveTable>> {
         let tables = self.level(level);
         let index = tables.partition_point(|table| *table.meta().largest < *key);
-        tables.get(index).filter(|table| *table.meta().smallest <= *key)
+        tables
+            .get(index)
+            .filter(|table| *table.meta().smallest <= *key)
     }
 
     /// The tables of a level that may hold keys of `smallest..=largest`.
@@ -54,12 +61,18 @@ impl Version {
         largest: &[u8],
     ) -> Vec<Arc<LiveTable>> {
         let tables = self.level(level).iter();
-        tables.filter(|table| table.meta().overlaps(smallest, largest)).cloned().collect()
+        tables
+            .filter(|table| table.meta().overlaps(smallest, largest))
+            .cloned()
+            .collect()
     }
 
     /// Bytes of a level.
     pub(crate) fn level_len(&self, level: usize) -> u64 {
-        self.level(level).iter().map(|table| table.meta().root.len).sum()
+        self.level(level)
+            .iter()
+            .map(|table| table.meta().root.len)
+            .sum()
     }
 
     /// May any level deeper than `level` hold `key`?
@@ -102,10 +115,13 @@ impl Version {
 
     fn check(&self) -> Result<()> {
         let overlap = self.levels.iter().skip(1).any(|list| {
-            list.windows(2).any(|pair| pair[0].meta().largest >= pair[1].meta().smallest)
+            list.windows(2)
+                .any(|pair| pair[0].meta().largest >= pair[1].meta().smallest)
         });
         if overlap {
-            return Err(Error::corruption("tables of one level overlap in the manifest"));
+            return Err(Error::corruption(
+                "tables of one level overlap in the manifest",
+            ));
         }
         Ok(())
     }
@@ -131,19 +147,35 @@ mod tests {
     }
 
     fn numbers(version: &Version, level: usize) -> Vec<u64> {
-        version.level(level).iter().map(|table| table.meta().number).collect()
+        version
+            .level(level)
+            .iter()
+            .map(|table| table.meta().number)
+            .collect()
     }
 
     #[test]
     fn level_0_is_newest_first_and_others_ascend() {
-        let added = [(0, table(3, "a", "z")), (0, table(5, "a", "b")), (0, table(4, "c", "d"))];
+        let added = [
+            (0, table(3, "a", "z")),
+            (0, table(5, "a", "b")),
+            (0, table(4, "c", "d")),
+        ];
         let version = Version::empty().apply(&[], &added).unwrap();
         assert_eq!(numbers(&version, 0), [5, 4, 3]);
-        let added = [(2, table(8, "m", "p")), (2, table(9, "a", "c")), (2, table(7, "q", "q"))];
+        let added = [
+            (2, table(8, "m", "p")),
+            (2, table(9, "a", "c")),
+            (2, table(7, "q", "q")),
+        ];
         let version = version.apply(&[(0, 4)], &added).unwrap();
         assert_eq!(numbers(&version, 0), [5, 3]);
         assert_eq!(numbers(&version, 2), [9, 8, 7]);
-        let found = |key: &str| version.table_for(2, key.as_bytes()).map(|t| t.meta().number);
+        let found = |key: &str| {
+            version
+                .table_for(2, key.as_bytes())
+                .map(|t| t.meta().number)
+        };
         assert_eq!(
             ["a", "b", "c", "d", "m", "q", "r"].map(found),
             [Some(9), Some(9), Some(9), None, Some(8), Some(7), None]
@@ -153,7 +185,9 @@ mod tests {
 
     #[test]
     fn impossible_edits_are_refused() {
-        let version = Version::empty().apply(&[], &[(1, table(1, "b", "d"))]).unwrap();
+        let version = Version::empty()
+            .apply(&[], &[(1, table(1, "b", "d"))])
+            .unwrap();
         assert!(version.apply(&[(1, 2)], &[]).is_err());
         assert!(version.apply(&[(0, 1)], &[]).is_err());
         assert!(version.apply(&[], &[(1, table(2, "d", "e"))]).is_err());
