@@ -28,7 +28,7 @@ mod manifest;
 mod memtable;
 mod options;
 pub mod stats;
-mod sync;
+pub mod sync;
 mod table;
 mod types;
 mod version;
