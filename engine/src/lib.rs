@@ -6,10 +6,20 @@
 
 extern crate alloc;
 
+pub mod block;
+pub mod checksum;
+pub mod codec;
+pub mod compress;
+pub mod crypto;
+pub mod ecc;
 pub mod env;
 mod error;
-mod sync;
+pub mod file;
+pub mod log;
+mod options;
+pub mod sync;
 mod types;
 
 pub use error::{Error, ErrorKind, Place, Result};
+pub use options::{BlockTransform, Cipher, Compression, Ecc, KvProtection, Options, Preset};
 pub use types::{FileId, FileKind, KeyKind, SEQNO_MAX, SeqNo, StoreId};

@@ -1,9 +1,12 @@
 //! The one integration binary of Coffer.
 #![allow(
     clippy::unwrap_used,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
     clippy::panic,
     clippy::print_stderr,
     reason = "test code: a failed expectation ends the test, and skipped tests say so"
 )]
 
+mod mount;
 mod tidy;

@@ -11,9 +11,9 @@ use core::time::Duration;
 use crate::error::{Error, Result};
 use crate::types::FileId;
 
-// pub mod mem;
-// #[cfg(feature = "std")]
-// pub mod os;
+pub mod mem;
+#[cfg(feature = "std")]
+pub mod os;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,113 @@
+//! One file of the operating system, read and written at offsets.
+//!
+//! - Appends go behind the last byte that this handle wrote; one at a time.
+//! - A sync covers the length: `fdatasync` writes what is needed to read the data back.
+
+extern crate std;
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs;
+use rustix::io::{self, Errno};
+
+use crate::env::File;
+use crate::env::os::failed;
+use crate::error::{Error, Result};
+use crate::sync::Mutex;
+use crate::types::FileId;
+
+#[derive(Debug)]
+pub(super) struct OsFile {
+    id: FileId,
+    fd: OwnedFd,
+    end: Mutex<u64>,
+}
+
+impl OsFile {
+    pub(super) fn new(id: FileId, fd: OwnedFd) -> Result<Self> {
+        let stat = fs::fstat(&fd).map_err(|errno| failed("cannot stat the file", errno))?;
+        if !fs::FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Err(Error::corruption("not a regular file").in_file(id));
+        }
+        let end = Mutex::new(u64::try_from(stat.st_size).unwrap_or(0));
+        Ok(Self { id, fd, end })
+    }
+
+    fn failed(&self, what: &'static str, errno: Errno) -> Error {
+        failed(what, errno).in_file(self.id)
+    }
+
+    fn write_all_at(&self, mut offset: u64, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            match io::pwrite(&self.fd, bytes, offset) {
+                Ok(0) => return Err(self.failed("cannot write", Errno::IO).at(offset)),
+                Ok(len) => {
+                    bytes = &bytes[len..];
+                    offset += len as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.failed("cannot write", errno).at(offset)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl File for OsFile {
+    fn len(&self) -> Result<u64> {
+        let stat = fs::fstat(&self.fd).map_err(|errno| self.failed("cannot stat", errno))?;
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            let at = offset + filled as u64;
+            match io::pread(&self.fd, &mut buf[filled..], at) {
+                Ok(0) => break,
+                Ok(len) => filled += len,
+                Err(Errno::INTR) => {}
+                // Offsets past what the system can name are past the end.
+                Err(Errno::INVAL | Errno::OVERFLOW) if i64::try_from(at).is_err() => break,
+                Err(errno) => return Err(self.failed("cannot read", errno).at(at)),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn append(&self, bytes: &[u8]) -> Result<()> {
+        let mut end = self.end.lock();
+        self.write_all_at(*end, bytes)?;
+        *end += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let end = self.end.lock();
+        if offset
+            .checked_add(bytes.len() as u64)
+            .is_none_or(|last| last > *end)
+        {
+            return Err(Error::invalid("a repair past the end")
+                .in_file(self.id)
+                .at(offset));
+        }
+        self.write_all_at(offset, bytes)
+    }
+
+    fn sync(&self) -> Result<()> {
+        fs::fdatasync(&self.fd).map_err(|errno| self.failed("cannot sync", errno))
+    }
+
+    fn truncate(&self, len: u64) -> Result<()> {
+        let mut end = self.end.lock();
+        if len > *end {
+            return Err(Error::invalid("a cut past the end")
+                .in_file(self.id)
+                .at(len));
+        }
+        fs::ftruncate(&self.fd, len).map_err(|errno| self.failed("cannot cut", errno))?;
+        *end = len;
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The directory of a store, by its descriptor.
+//!
+//! - The lock is an advisory lock on an open file description: it ends with the process.
+
+extern crate std;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::env::os::file::OsFile;
+use crate::env::os::{failed, not_a_directory};
+use crate::env::{File, Fs, OpenMode, Space};
+use crate::error::{Error, Result};
+use crate::types::{FileId, FileKind};
+
+const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// A directory of the operating system.
+#[derive(Debug)]
+pub struct OsFs {
+    dir: OwnedFd,
+    /// For messages only.
+    path: String,
+}
+
+impl OsFs {
+    /// Opens the directory `path`.
+    ///
+    /// # Errors
+    /// `Invalid` where it is no directory, `Io` where it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir =
+            fs::open(path, flags, Mode::empty()).map_err(|errno| not_a_directory(path, errno))?;
+        let path = path.display().to_string();
+        Ok(Self { dir, path })
+    }
+}
+
+fn in_file(id: FileId, what: &'static str) -> impl Fn(Errno) -> Error {
+    move |errno| {
+        let error = match errno {
+            Errno::NOENT => Error::corruption("the file is missing"),
+            Errno::LOOP => Error::corruption("a symbolic link stands in place of the file"),
+            _ => failed(what, errno),
+        };
+        error.in_file(id)
+    }
+}
+
+impl Fs for OsFs {
+    fn open(&self, id: FileId, mode: OpenMode) -> Result<Arc<dyn File>> {
+        let flags = match mode {
+            OpenMode::Read => OFlags::RDONLY,
+            OpenMode::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+            OpenMode::Repair => OFlags::RDWR,
+        };
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = fs::openat(&self.dir, id.to_string(), flags, OWNER_ONLY)
+            .map_err(in_file(id, "cannot open the file"))?;
+        Ok(Arc::new(OsFile::new(id, fd)?))
+    }
+
+    fn rename(&self, from: FileId, to: FileId) -> Result<()> {
+        fs::renameat(&self.dir, from.to_string(), &self.dir, to.to_string())
+            .map_err(in_file(from, "cannot rename the file"))
+    }
+
+    fn remove(&self, id: FileId) -> Result<()> {
+        fs::unlinkat(&self.dir, id.to_string(), AtFlags::empty())
+            .map_err(in_file(id, "cannot remove the file"))
+    }
+
+    fn list(&self) -> Result<Vec<FileId>> {
+        let failed = |errno| failed("cannot list the store directory", errno);
+        let mut files = Vec::new();
+        for entry in fs::Dir::read_from(&self.dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            files.extend(entry.file_name().to_str().ok().and_then(FileId::parse));
+        }
+        Ok(files)
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        fs::fsync(&self.dir).map_err(|errno| failed("cannot sync the store directory", errno))
+    }
+
+    fn lock(&self) -> Result<Box<dyn Send + Sync>> {
+        let id = FileId::new(FileKind::Lock, 0);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = fs::openat(&self.dir, id.to_string(), flags, OWNER_ONLY)
+            .map_err(in_file(id, "cannot open the lock file"))?;
+        match fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Box::new(fd)),
+            Err(Errno::WOULDBLOCK) => {
+                let path = &self.path;
+                let message = format!("another process has the store {path} open");
+                Err(Error::locked(message))
+            }
+            Err(errno) => Err(in_file(id, "cannot lock the store")(errno)),
+        }
+    }
+
+    fn space(&self) -> Result<Space> {
+        let stat = fs::fstatvfs(&self.dir)
+            .map_err(|errno| failed("cannot ask for the free space", errno))?;
+        Ok(Space {
+            total_len: stat.f_blocks.saturating_mul(stat.f_frsize),
+            free_len: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+}

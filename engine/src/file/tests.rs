@@ -1,0 +1,1 @@
+//! Headers and footers under damage and forgery.

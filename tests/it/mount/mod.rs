@@ -1,0 +1,10 @@
+//! The `coffer` binary, mounted for real, driven by the programs that people run.
+//!
+//! Where FUSE or a program is missing these tests are compiled as ignored, with the reason.
+
+mod damage;
+pub(crate) mod kill;
+mod limits;
+mod programs;
+mod refusals;
+mod twin;

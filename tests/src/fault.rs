@@ -1,0 +1,342 @@
+//! A medium with faults: rules say which operation on which file goes wrong, and how.
+//!
+//! - One file system for all faults; it stands before any other.
+//! - The first rule that matches an operation decides; a rule counts its matches.
+//! - Without a rule every operation goes through unchanged.
+
+use coffer_engine::env::{File, Fs, OpenMode, Space};
+use coffer_engine::{Error, FileId, FileKind, Result};
+use std::sync::{Arc, Mutex};
+
+/// Kinds of operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Opening an existing file.
+    Open,
+    /// Creating a file.
+    Create,
+    /// Renaming a file; the rule sees the new name.
+    Rename,
+    /// Removing a file.
+    Remove,
+    /// Listing the directory.
+    List,
+    /// Syncing the directory.
+    SyncDir,
+    /// Reading.
+    Read,
+    /// Appending.
+    Append,
+    /// Writing in place.
+    WriteAt,
+    /// Syncing a file.
+    Sync,
+    /// Cutting a file.
+    Truncate,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The medium answers with an error and does nothing.
+    Io,
+    /// The medium is full.
+    NoSpace,
+    /// An append writes only this many bytes, then fails.
+    TornAppend(usize),
+    /// An append reports success and writes nothing.
+    LostAppend,
+    /// A read gives only this many bytes.
+    ShortRead(usize),
+    /// A read gives one wrong bit: this one, counted from the start of the answer.
+    FlipBit(usize),
+    /// A read is answered from this many bytes further on.
+    Misdirected(u64),
+}
+
+/// When what goes wrong.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The operation.
+    pub on: Operation,
+    /// Only on files of this kind; `None` for all.
+    pub kind: Option<FileKind>,
+    /// How many matching operations go well first.
+    pub skip_count: u64,
+    /// How many go wrong after that.
+    pub hit_count_max: u64,
+    /// What happens to them.
+    pub fault: Fault,
+}
+
+impl Rule {
+    /// `fault` on every `on` from now on.
+    #[must_use]
+    pub fn new(on: Operation, fault: Fault) -> Self {
+        Self {
+            on,
+            kind: None,
+            skip_count: 0,
+            hit_count_max: u64::MAX,
+            fault,
+        }
+    }
+
+    /// Only on files of this kind.
+    #[must_use]
+    pub fn on_kind(mut self, kind: FileKind) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Only once, after `skip_count` operations that go well.
+    #[must_use]
+    pub fn once_after(mut self, skip_count: u64) -> Self {
+        self.skip_count = skip_count;
+        self.hit_count_max = 1;
+        self
+    }
+}
+
+#[derive(Default)]
+struct Rules {
+    rules: Vec<(Rule, u64)>,
+    hit_count: u64,
+}
+
+/// A file system with faults before another one.
+#[derive(Clone)]
+pub struct FaultFs {
+    inner: Arc<dyn Fs>,
+    rules: Arc<Mutex<Rules>>,
+}
+
+impl FaultFs {
+    /// No faults yet.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Fs>) -> Self {
+        Self {
+            inner,
+            rules: Arc::default(),
+        }
+    }
+
+    /// Adds a rule; earlier rules go first.
+    pub fn add(&self, rule: Rule) {
+        self.rules.lock().unwrap().rules.push((rule, 0));
+    }
+
+    /// Forgets all rules.
+    pub fn heal(&self) {
+        self.rules.lock().unwrap().rules.clear();
+    }
+
+    /// How many operations went wrong so far.
+    #[must_use]
+    pub fn hit_count(&self) -> u64 {
+        self.rules.lock().unwrap().hit_count
+    }
+
+    fn fault(&self, on: Operation, id: Option<FileId>) -> Option<Fault> {
+        let mut rules = self.rules.lock().unwrap();
+        let kind = id.map(|id| id.kind);
+        let mut hit = None;
+        for (rule, seen) in &mut rules.rules {
+            if rule.on != on || (rule.kind.is_some() && rule.kind != kind) {
+                continue;
+            }
+            *seen += 1;
+            let past = *seen - 1;
+            if hit.is_none()
+                && past >= rule.skip_count
+                && past - rule.skip_count < rule.hit_count_max
+            {
+                hit = Some(rule.fault);
+            }
+        }
+        rules.hit_count += u64::from(hit.is_some());
+        hit
+    }
+
+    /// The error of a plain fault; others mean nothing to this operation.
+    fn check(&self, on: Operation, id: Option<FileId>) -> Result<()> {
+        match self.fault(on, id) {
+            Some(fault) => Err(error(fault, id)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn error(fault: Fault, id: Option<FileId>) -> Error {
+    let error = match fault {
+        Fault::NoSpace => Error::no_space("simulated: the medium is full"),
+        _ => Error::io("simulated: the medium answers with an error"),
+    };
+    match id {
+        Some(id) => error.in_file(id),
+        None => error,
+    }
+}
+
+impl Fs for FaultFs {
+    fn open(&self, id: FileId, mode: OpenMode) -> Result<Arc<dyn File>> {
+        let on = match mode {
+            OpenMode::Create => Operation::Create,
+            _ => Operation::Open,
+        };
+        self.check(on, Some(id))?;
+        Ok(Arc::new(FaultFile {
+            inner: self.inner.open(id, mode)?,
+            fs: self.clone(),
+            id,
+        }))
+    }
+
+    fn rename(&self, from: FileId, to: FileId) -> Result<()> {
+        self.check(Operation::Rename, Some(to))?;
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, id: FileId) -> Result<()> {
+        self.check(Operation::Remove, Some(id))?;
+        self.inner.remove(id)
+    }
+
+    fn list(&self) -> Result<Vec<FileId>> {
+        self.check(Operation::List, None)?;
+        self.inner.list()
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        self.check(Operation::SyncDir, None)?;
+        self.inner.sync_dir()
+    }
+
+    fn lock(&self) -> Result<Box<dyn Send + Sync>> {
+        self.inner.lock()
+    }
+
+    fn space(&self) -> Result<Space> {
+        self.inner.space()
+    }
+}
+
+struct FaultFile {
+    inner: Arc<dyn File>,
+    fs: FaultFs,
+    id: FileId,
+}
+
+impl File for FaultFile {
+    fn len(&self) -> Result<u64> {
+        self.inner.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        match self.fs.fault(Operation::Read, Some(self.id)) {
+            None => self.inner.read_at(offset, buf),
+            Some(Fault::ShortRead(len)) => {
+                let len = len.min(buf.len());
+                self.inner.read_at(offset, &mut buf[..len])
+            }
+            Some(Fault::FlipBit(bit)) => {
+                let len = self.inner.read_at(offset, buf)?;
+                if len > 0 {
+                    buf[bit / 8 % len] ^= 1 << (bit % 8);
+                }
+                Ok(len)
+            }
+            Some(Fault::Misdirected(by)) => self.inner.read_at(offset + by, buf),
+            Some(fault) => Err(error(fault, Some(self.id))),
+        }
+    }
+
+    fn append(&self, bytes: &[u8]) -> Result<()> {
+        match self.fs.fault(Operation::Append, Some(self.id)) {
+            None => self.inner.append(bytes),
+            Some(Fault::LostAppend) => Ok(()),
+            Some(Fault::TornAppend(len)) => {
+                self.inner.append(&bytes[..len.min(bytes.len())])?;
+                Err(error(Fault::Io, Some(self.id)))
+            }
+            Some(fault) => Err(error(fault, Some(self.id))),
+        }
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.fs.check(Operation::WriteAt, Some(self.id))?;
+        self.inner.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.fs.check(Operation::Sync, Some(self.id))?;
+        self.inner.sync()
+    }
+
+    fn truncate(&self, len: u64) -> Result<()> {
+        self.fs.check(Operation::Truncate, Some(self.id))?;
+        self.inner.truncate(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crash::CrashFs;
+    use coffer_engine::ErrorKind;
+
+    const WAL: FileId = FileId::new(FileKind::Wal, 1);
+    const BLOB: FileId = FileId::new(FileKind::Blob, 2);
+
+    fn pair() -> (FaultFs, Arc<dyn File>) {
+        let fs = FaultFs::new(Arc::new(CrashFs::new()));
+        let file = fs.open(WAL, OpenMode::Create).unwrap();
+        file.append(b"0123456789").unwrap();
+        (fs, file)
+    }
+
+    #[test]
+    fn the_nth_operation_fails_once() {
+        let (fs, file) = pair();
+        fs.add(Rule::new(Operation::Sync, Fault::Io).once_after(1));
+        assert!(file.sync().is_ok());
+        assert_eq!(file.sync().unwrap_err().kind(), ErrorKind::Io);
+        assert!(file.sync().is_ok());
+        assert_eq!(fs.hit_count(), 1);
+    }
+
+    #[test]
+    fn rules_look_at_the_kind_of_file() {
+        let (fs, file) = pair();
+        fs.add(Rule::new(Operation::Append, Fault::NoSpace).on_kind(FileKind::Blob));
+        assert!(file.append(b"x").is_ok());
+        let blob = fs.open(BLOB, OpenMode::Create).unwrap();
+        assert_eq!(blob.append(b"x").unwrap_err().kind(), ErrorKind::NoSpace);
+        fs.heal();
+        assert!(blob.append(b"x").is_ok());
+    }
+
+    #[test]
+    fn reads_and_appends_go_wrong_in_each_way() {
+        let read = |fault| {
+            let (fs, file) = pair();
+            fs.add(Rule::new(Operation::Read, fault));
+            let mut buf = [0; 4];
+            let len = file.read_at(2, &mut buf).unwrap();
+            buf[..len].to_vec()
+        };
+        assert_eq!(read(Fault::ShortRead(3)), b"234");
+        assert_eq!(read(Fault::FlipBit(8)), b"2245");
+        assert_eq!(read(Fault::Misdirected(4)), b"6789");
+        for (fault, len, ok) in [
+            (Fault::TornAppend(2), 12, false),
+            (Fault::LostAppend, 10, true),
+            (Fault::Io, 10, false),
+        ] {
+            let (fs, file) = pair();
+            fs.add(Rule::new(Operation::Append, fault));
+            assert_eq!(file.append(b"abc").is_ok(), ok);
+            assert_eq!(file.len().unwrap(), len);
+        }
+    }
+}
