@@ -59,11 +59,6 @@ impl Pool {
         self.thread_count > 0
     }
 
-    /// How many threads.
-    pub(crate) fn thread_count(&self) -> usize {
-        self.thread_count
-    }
-
     /// Queues a job that waits for nobody; runs it here where there are no threads.
     pub(crate) fn submit(&self, job: impl FnOnce() + Send + 'static) {
         self.queue_or_run(Box::new(job), |jobs| &mut jobs.leaves);

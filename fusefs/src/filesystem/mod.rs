@@ -214,3 +214,6 @@ fn format(tree: &BlobTree, options: &MountOptions, clock: &dyn Clock) -> FsResul
     tree.write(batch, true)?;
     Ok(superblock)
 }
+
+#[cfg(test)]
+mod tests;
