@@ -2,13 +2,16 @@
 //!
 //! In memory, one thread, text that zstd at level 1 halves; bytes per second of plaintext.
 
-#![allow(missing_docs, reason = "the macros of criterion make undocumented functions")]
+#![allow(
+    missing_docs,
+    reason = "the macros of criterion make undocumented functions"
+)]
 #![allow(
     clippy::std_instead_of_alloc,
     reason = "a benchmark has an operating system; only the engine goes without"
 )]
 
-use std::hint::black_box;
+use core::hint::black_box;
 use std::sync::Arc;
 
 use coffer_benches::data::Kind;
@@ -40,7 +43,10 @@ fn context(transform: BlockTransform) -> Arc<FileContext> {
         Cipher::None => Box::new(NoKeys),
         Cipher::Aes256Gcm => Box::new(OneKey(Arc::new(MasterKey::new([7; 32])))),
     };
-    let id = FileId { kind: FileKind::Table, number: 1 };
+    let id = FileId {
+        kind: FileKind::Table,
+        number: 1,
+    };
     let created = create_file(&mem::env(), &*keys, id, StoreId([3; 16]), transform);
     created.expect("memory holds one header").1
 }
@@ -54,7 +60,11 @@ fn name(transform: BlockTransform) -> String {
         Cipher::None => "clear",
         Cipher::Aes256Gcm => "aes",
     };
-    let ecc = if transform.ecc == Ecc::None { "bare" } else { "xor" };
+    let ecc = if transform.ecc == Ecc::None {
+        "bare"
+    } else {
+        "xor"
+    };
     format!("{compression}-{cipher}-{ecc}")
 }
 
@@ -63,7 +73,11 @@ fn combinations() -> Vec<BlockTransform> {
     for compression in [Compression::None, Compression::Zstd { level: 1 }] {
         for cipher in [Cipher::None, Cipher::Aes256Gcm] {
             for ecc in [Ecc::None, Ecc::DEFAULT_STORE] {
-                all.push(BlockTransform { compression, cipher, ecc });
+                all.push(BlockTransform {
+                    compression,
+                    cipher,
+                    ecc,
+                });
             }
         }
     }
