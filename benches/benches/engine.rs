@@ -4,7 +4,10 @@
 //! record, memtable, filters, block search and opening blocks. 20-byte keys in random order, values of
 //! 100 bytes that compress about 2:1.
 
-#![allow(missing_docs, reason = "the macros of criterion make undocumented functions")]
+#![allow(
+    missing_docs,
+    reason = "the macros of criterion make undocumented functions"
+)]
 #![allow(
     clippy::std_instead_of_alloc,
     reason = "a benchmark has an operating system; only the engine goes without"
@@ -21,7 +24,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 
 const KEY_COUNT: u64 = 100_000;
 const VALUE_LEN: usize = 100;
-const PRESETS: [Preset; 3] = [Preset::RocksDbParity, Preset::CofferDefault, Preset::CofferParanoid];
+const PRESETS: [Preset; 3] = [
+    Preset::RocksDbParity,
+    Preset::CofferDefault,
+    Preset::CofferParanoid,
+];
 
 /// One epoch with one key.
 struct OneKey(Arc<MasterKey>);
@@ -59,7 +66,8 @@ fn put(db: &Db, values: &[u8], number: u64) {
     let from = number as usize * 37 % (values.len() - VALUE_LEN);
     let mut batch = WriteBatch::new();
     batch.put(&key(number), &values[from..from + VALUE_LEN]);
-    db.write(batch, WriteOptions::default()).expect("memory takes a write");
+    db.write(batch, WriteOptions::default())
+        .expect("memory takes a write");
 }
 
 fn loaded(preset: Preset, values: &[u8]) -> Db {
@@ -89,9 +97,15 @@ fn engine(criterion: &mut Criterion) {
         let mut random = Random::new(17);
         let mut read = |db: &Db| {
             let found = db.get(&key(random.below(KEY_COUNT)), None);
-            black_box(found.expect("an intact store reads").expect("every key was written"));
+            black_box(
+                found
+                    .expect("an intact store reads")
+                    .expect("every key was written"),
+            );
         };
-        group.bench_function(name("get from memtable"), |bencher| bencher.iter(|| read(&db)));
+        group.bench_function(name("get from memtable"), |bencher| {
+            bencher.iter(|| read(&db))
+        });
         db.flush().expect("memory takes a table");
         group.bench_function(name("get from table"), |bencher| bencher.iter(|| read(&db)));
 
