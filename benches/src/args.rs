@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::group::Scale;
 use crate::rows;
-use crate::subject::{Bare, Coffer, Gocryptfs, Subject};
+use crate::subject::{Bare, Coffer, Gocryptfs, Null, Subject};
 
 /// Measures Coffer against gocryptfs and the bare disk in one run.
 #[derive(Debug, Parser)]
@@ -32,6 +32,11 @@ pub enum Task {
         /// Where the result goes.
         result: PathBuf,
     },
+    /// Mounts a file system in memory: what FUSE itself costs.
+    NullFs {
+        /// Where it is mounted.
+        mountpoint: PathBuf,
+    },
     /// Lists the rows.
     Rows,
 }
@@ -45,7 +50,7 @@ pub struct Compare {
     /// Rows or groups of rows to measure (see `fs-compare rows`).
     #[arg(long, value_delimiter = ',', value_name = "ROW,..")]
     pub only: Vec<String>,
-    /// Subjects to measure.
+    /// Subjects to measure; `null-fuse`, what FUSE itself costs, only takes part when named.
     #[arg(long, value_delimiter = ',', default_value = "coffer,gocryptfs,disk")]
     pub subjects: Vec<String>,
     /// A fifth of the work, one round unless --rounds says more.
@@ -106,8 +111,9 @@ impl Compare {
                 "coffer" => Ok(Box::new(coffer())),
                 "gocryptfs" => Ok(Box::new(Gocryptfs)),
                 "disk" => Ok(Box::new(Bare)),
+                "null-fuse" => Ok(Box::new(Null)),
                 _ => Err(format!(
-                    "no subject is called {name}: coffer, gocryptfs, disk"
+                    "no subject is called {name}: coffer, gocryptfs, disk, null-fuse"
                 )),
             }
         };

@@ -138,6 +138,7 @@ fn row(out: &mut String, report: &Report, line: &Line, top: f64) {
         middle + 12.0,
         line.row.durability.words()
     );
+    values(out, line, middle);
     let good = |ratio: f64| {
         if line.row.unit == Unit::Bytes {
             1.0 / ratio
@@ -179,6 +180,10 @@ fn row(out: &mut String, report: &Report, line: &Line, top: f64) {
             "<path d=\"M{at:.1} {y:.1} v19\" stroke=\"black\" stroke-width=\"2\" stroke-dasharray=\"3 2\"/>"
         );
     }
+}
+
+/// What was measured, in plain numbers, right of the axis.
+fn values(out: &mut String, line: &Line, middle: f64) {
     let ours = line.cells.get(crate::report::OURS);
     let words = match ours.and_then(|cell| cell.median) {
         Some(median) => table::value(line.row.unit, median),
@@ -189,7 +194,20 @@ fn row(out: &mut String, report: &Report, line: &Line, top: f64) {
         out,
         "<text x=\"{}\" y=\"{:.1}\">{words}</text>",
         AXIS_RIGHT + 20.0,
-        middle + 4.0
+        middle - 1.0
+    );
+    let mut others = Vec::new();
+    for name in [crate::report::PEER, crate::report::DISK] {
+        if let Some(median) = line.cells.get(name).and_then(|cell| cell.median) {
+            others.push(format!("{name} {}", table::value(line.row.unit, median)));
+        }
+    }
+    draw!(
+        out,
+        "<text x=\"{}\" y=\"{:.1}\" font-size=\"10\" fill=\"#777\">{}</text>",
+        AXIS_RIGHT + 20.0,
+        middle + 12.0,
+        others.join(", ")
     );
 }
 
@@ -207,7 +225,8 @@ fn bar(out: &mut String, ratio: f64, y: f64, height: f64, colour: &str) {
     };
     draw!(
         out,
-        "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" font-size=\"11\">{}</text>",
+        "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" font-size=\"11\" \
+         paint-order=\"stroke\" stroke=\"white\" stroke-width=\"3\">{}</text>",
         y + height - 2.5,
         table::ratio(Some(ratio))
     );

@@ -18,6 +18,7 @@ pub mod data;
 pub mod failure;
 pub mod group;
 pub mod machine;
+pub mod null;
 pub mod process;
 pub mod report;
 pub mod rows;

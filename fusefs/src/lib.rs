@@ -8,9 +8,18 @@ extern crate alloc;
 pub mod attr;
 mod errno;
 mod filesystem;
+mod fuse;
+mod mount;
+mod mounts;
 mod options;
 pub mod path;
+mod session;
+mod waiters;
 
 pub use errno::{Errno, FsError, FsResult};
 pub use filesystem::{FileSystem, ReadData};
+pub use fuse::{Log, XATTR_PROCESS, XATTR_SYNC};
+pub use mount::{AttachOptions, Attached, MountError, attach, detach};
+pub use mounts::{FS_TYPE, MountEntry, mount_at, mounts};
 pub use options::{Atime, MountOptions};
+pub use session::{Session, SessionOptions};

@@ -12,6 +12,7 @@
 
 pub mod crash;
 pub mod fault;
+pub mod image;
 pub mod process;
 pub mod random;
 pub mod sample;

@@ -73,9 +73,20 @@ fn set_mtime(path: &Path, secs: i64, nanos: i64) {
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-/// What `root` holds: one line for each path below it, with mode, links, length, time and content.
+/// What `root` holds: one line for each path below it, with mode, links, owner, length, content and
+/// the time of the last change.
 #[must_use]
 pub fn describe(root: &Path) -> BTreeMap<String, String> {
+    describe_with(root, true)
+}
+
+/// As [`describe`], without times.
+#[must_use]
+pub fn describe_without_times(root: &Path) -> BTreeMap<String, String> {
+    describe_with(root, false)
+}
+
+fn describe_with(root: &Path, has_times: bool) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
     let mut open = vec![root.to_owned()];
     while let Some(folder) = open.pop() {
@@ -96,17 +107,16 @@ pub fn describe(root: &Path) -> BTreeMap<String, String> {
                 .unwrap()
                 .to_string_lossy()
                 .into_owned();
+            let time = if has_times {
+                format!("{}.{:09} ", found.mtime(), found.mtime_nsec())
+            } else {
+                String::new()
+            };
+            let (mode, links, owner, group) =
+                (found.mode(), found.nlink(), found.uid(), found.gid());
             out.insert(
                 name,
-                format!(
-                    "{:o} {} {}:{} {len} {}.{:09} {content}",
-                    found.mode(),
-                    found.nlink(),
-                    found.uid(),
-                    found.gid(),
-                    found.mtime(),
-                    found.mtime_nsec(),
-                ),
+                format!("{mode:o} {links} {owner}:{group} {len} {time}{content}"),
             );
             if found.is_dir() {
                 open.push(path);

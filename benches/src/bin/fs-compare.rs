@@ -13,13 +13,14 @@ use coffer_benches::failure::{Context, Failure, Outcome};
 use coffer_benches::process::Interrupt;
 use coffer_benches::report::Report;
 use coffer_benches::step::Step;
-use coffer_benches::{chart, rows, table};
+use coffer_benches::{chart, null, rows, table};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.task {
         Some(Task::Step { spec, result }) => step(spec, result),
         Some(Task::Rows) => list(),
+        Some(Task::NullFs { mountpoint }) => null::serve(mountpoint).map(|()| ExitCode::SUCCESS),
         None => compare(&arguments.compare),
     };
     match result {

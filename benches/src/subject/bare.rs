@@ -39,7 +39,7 @@ impl Subject for Bare {
         "write: page cache only; fsync: on the medium; rename: atomic"
     }
 
-    fn stored<'a>(&self, place: &'a Place) -> &'a Path {
-        &place.mount
+    fn stored<'a>(&self, place: &'a Place) -> Option<&'a Path> {
+        Some(&place.mount)
     }
 }

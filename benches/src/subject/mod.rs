@@ -6,11 +6,13 @@
 mod bare;
 mod coffer;
 mod gocryptfs;
+mod null;
 mod session;
 
 pub use bare::Bare;
 pub use coffer::Coffer;
 pub use gocryptfs::Gocryptfs;
+pub use null::Null;
 pub use session::Session;
 
 use core::fmt;
@@ -44,6 +46,10 @@ pub trait Subject: fmt::Debug {
     fn ready(&self) -> Ready {
         Ready::Mounted
     }
+    /// Whether its files outlive an unmount.
+    fn remounts(&self) -> bool {
+        true
+    }
     /// The command that unmounts it.
     fn unmount(&self, place: &Place) -> Command;
     /// What write, fsync and close mean to it.
@@ -52,9 +58,9 @@ pub trait Subject: fmt::Debug {
     fn files<'a>(&self, place: &'a Place) -> &'a Path {
         &place.mount
     }
-    /// What takes the bytes on the disk.
-    fn stored<'a>(&self, place: &'a Place) -> &'a Path {
-        &place.store
+    /// What takes the bytes on the disk, if anything does.
+    fn stored<'a>(&self, place: &'a Place) -> Option<&'a Path> {
+        Some(&place.store)
     }
 }
 

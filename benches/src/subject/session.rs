@@ -76,8 +76,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When a command of the subject fails.
     pub fn cool(&mut self) -> Outcome<()> {
-        self.unmount()?;
-        self.settle()?;
+        self.leave()?;
         self.mount()?;
         machine::drop_caches()
     }
@@ -96,16 +95,21 @@ impl<'a> Session<'a> {
     /// When a command of the subject fails.
     pub fn leave(&mut self) -> Outcome<f64> {
         let start = Instant::now();
-        self.unmount()?;
+        if self.subject.remounts() {
+            self.unmount()?;
+        }
         self.settle()?;
         Ok(start.elapsed().as_secs_f64())
     }
 
-    /// Mounts again after [`Session::leave`].
+    /// Mounts, unless it is mounted.
     ///
     /// # Errors
     /// When the mount fails or takes too long.
     pub fn mount(&mut self) -> Outcome<()> {
+        if self.daemon.is_some() {
+            return Ok(());
+        }
         let Some(command) = self.subject.mount(&self.place) else {
             return Ok(());
         };
@@ -172,12 +176,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Bytes the subject takes on the disk; only right after [`Session::leave`].
+    /// Bytes the subject takes on the disk, if it takes any; only right after [`Session::leave`].
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn usage(&self) -> Outcome<Usage> {
-        machine::usage(self.subject.stored(&self.place))
+    pub fn usage(&self) -> Outcome<Option<Usage>> {
+        self.subject
+            .stored(&self.place)
+            .map(machine::usage)
+            .transpose()
     }
 
     /// Peak memory of the daemon so far, as of the last time it was unmounted or is now.

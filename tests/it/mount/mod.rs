@@ -3,7 +3,8 @@
 //! Where FUSE or a program is missing these tests are compiled as ignored, with the reason.
 
 mod damage;
-mod kill;
+pub(crate) mod kill;
 mod limits;
 mod programs;
 mod refusals;
+mod twin;

@@ -1,0 +1,283 @@
+//! `ls` and `stat`.
+
+use core::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+
+use coffer_fusefs::attr::{Attr, Kind, Time};
+use coffer_fusefs::path::{self, Listed};
+use coffer_fusefs::{FileSystem, FsResult};
+use serde::Serialize;
+
+use super::objects::shown;
+use crate::args::{Ls, Stat};
+use crate::failure::{Failure, Outcome};
+use crate::moment::rfc3339;
+use crate::store::with_files;
+use crate::terminal::{Results, printable};
+
+/// One entry, as `ls --json` and `stat --json` show it. The keys are stable.
+#[derive(Serialize)]
+struct Entry {
+    /// From the root of the store; bytes that are not UTF-8 are replaced.
+    path: String,
+    /// The exact bytes in hexadecimal, only where `path` could not hold them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+    kind: &'static str,
+    /// Permission bits, in octal.
+    mode: String,
+    size: u64,
+    blocks: u64,
+    nlink: u32,
+    uid: u32,
+    gid: u32,
+    ino: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rdev: Option<u32>,
+    atime: String,
+    mtime: String,
+    ctime: String,
+    btime: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+}
+
+impl Entry {
+    fn new(path: &[u8], attr: &Attr, target: Option<&[u8]>) -> Self {
+        let text = String::from_utf8_lossy(path).into_owned();
+        Self {
+            path_hex: (text.as_bytes() != path).then(|| {
+                path.iter().fold(String::new(), |mut hex, byte| {
+                    let _ = write!(hex, "{byte:02x}");
+                    hex
+                })
+            }),
+            path: text,
+            kind: kind_word(attr.kind),
+            mode: format!("{:04o}", attr.mode),
+            size: attr.size,
+            blocks: attr.blocks,
+            nlink: attr.nlink,
+            uid: attr.uid,
+            gid: attr.gid,
+            ino: attr.ino,
+            rdev: matches!(attr.kind, Kind::BlockDevice | Kind::CharDevice).then_some(attr.rdev),
+            atime: stamp(attr.atime),
+            mtime: stamp(attr.mtime),
+            ctime: stamp(attr.ctime),
+            btime: stamp(attr.btime),
+            target: target.map(|target| String::from_utf8_lossy(target).into_owned()),
+        }
+    }
+}
+
+fn stamp(time: Time) -> String {
+    rfc3339(time.secs, Some(time.nanos))
+}
+
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Fifo => "fifo",
+        Kind::CharDevice => "char-device",
+        Kind::Directory => "directory",
+        Kind::BlockDevice => "block-device",
+        Kind::File => "file",
+        Kind::Symlink => "symlink",
+        Kind::Socket => "socket",
+    }
+}
+
+/// `-rw-r--r--`, as ls(1) shows it.
+fn mode_text(attr: &Attr) -> String {
+    let mut text = String::with_capacity(10);
+    text.push(match attr.kind {
+        Kind::Fifo => 'p',
+        Kind::CharDevice => 'c',
+        Kind::Directory => 'd',
+        Kind::BlockDevice => 'b',
+        Kind::File => '-',
+        Kind::Symlink => 'l',
+        Kind::Socket => 's',
+    });
+    for (shift, special, letters) in [
+        (6, 0o4000, ['s', 'S']),
+        (3, 0o2000, ['s', 'S']),
+        (0, 0o1000, ['t', 'T']),
+    ] {
+        let bits = attr.mode >> shift;
+        text.push(if bits & 4 == 0 { '-' } else { 'r' });
+        text.push(if bits & 2 == 0 { '-' } else { 'w' });
+        text.push(match (attr.mode & special != 0, bits & 1 != 0) {
+            (false, false) => '-',
+            (false, true) => 'x',
+            (true, true) => letters[0],
+            (true, false) => letters[1],
+        });
+    }
+    text
+}
+
+pub(crate) fn ls(args: &Ls) -> Outcome {
+    with_files(&args.store, &args.secrets, true, |fs| {
+        let failed = |error| Failure::from(error).context(shown(&args.path));
+        let mut entries = Vec::new();
+        path::list(fs, args.path.as_bytes(), args.recursive, &mut |entry| {
+            entries.push(entry);
+            true
+        })
+        .map_err(failed)?;
+        let mut results = Results::new();
+        if !args.json && args.long {
+            for line in long_lines(fs, &entries, args.recursive).map_err(failed)? {
+                results.line(line)?;
+            }
+            return results.finish();
+        }
+        for entry in &entries {
+            if args.json {
+                let target = target(fs, entry).map_err(failed)?;
+                results.json(&Entry::new(&entry.path, &entry.attr, target.as_deref()))?;
+            } else {
+                results.line(printable(name(entry, args.recursive)))?;
+            }
+        }
+        results.finish()
+    })
+}
+
+fn target(fs: &FileSystem, entry: &Listed) -> FsResult<Option<Vec<u8>>> {
+    if entry.attr.kind == Kind::Symlink {
+        path::read_link(fs, &entry.path).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// The whole path below each other, the last part within one directory.
+fn name(entry: &Listed, recursive: bool) -> &[u8] {
+    if recursive {
+        return &entry.path;
+    }
+    entry
+        .path
+        .rsplit(|&byte| byte == b'/')
+        .next()
+        .unwrap_or(&entry.path)
+}
+
+/// Columns as wide as their widest field.
+fn long_lines(fs: &FileSystem, entries: &[Listed], recursive: bool) -> FsResult<Vec<String>> {
+    let width = |field: fn(&Attr) -> u64| {
+        let widest = entries.iter().map(|entry| field(&entry.attr)).max();
+        widest.unwrap_or(0).to_string().len()
+    };
+    let links = width(|attr| u64::from(attr.nlink));
+    let uids = width(|attr| u64::from(attr.uid));
+    let gids = width(|attr| u64::from(attr.gid));
+    let sizes = width(|attr| attr.size);
+    entries
+        .iter()
+        .map(|entry| {
+            let attr = &entry.attr;
+            let mut line = format!(
+                "{} {:links$} {:uids$} {:gids$} {:sizes$} {} {}",
+                mode_text(attr),
+                attr.nlink,
+                attr.uid,
+                attr.gid,
+                attr.size,
+                rfc3339(attr.mtime.secs, None),
+                printable(name(entry, recursive)),
+            );
+            if let Some(target) = target(fs, entry)? {
+                line.push_str(" -> ");
+                line.push_str(&printable(&target));
+            }
+            Ok(line)
+        })
+        .collect()
+}
+
+pub(crate) fn stat(args: &Stat) -> Outcome {
+    let at = &args.at;
+    with_files(&at.store, &at.secrets, true, |fs| {
+        let failed = |error| Failure::from(error).context(shown(&at.path));
+        let path = at.path.as_bytes();
+        let attr = path::stat(fs, path).map_err(failed)?;
+        let listed = Listed {
+            path: path.to_vec(),
+            attr,
+        };
+        let target = target(fs, &listed).map_err(failed)?;
+        let entry = Entry::new(path, &attr, target.as_deref());
+        let mut results = Results::new();
+        if args.json {
+            results.json(&entry)?;
+        } else {
+            for (what, value) in lines(path, &entry, &attr) {
+                results.line(format_args!("{what:7} {value}"))?;
+            }
+        }
+        results.finish()
+    })
+}
+
+fn lines(path: &[u8], entry: &Entry, attr: &Attr) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
+        ("path", printable(path)),
+        ("kind", entry.kind.to_owned()),
+        ("mode", format!("{} {}", entry.mode, mode_text(attr))),
+        ("size", entry.size.to_string()),
+        ("owner", format!("{}:{}", entry.uid, entry.gid)),
+        ("links", entry.nlink.to_string()),
+        ("inode", entry.ino.to_string()),
+    ];
+    if let Some(rdev) = entry.rdev {
+        lines.push(("device", rdev.to_string()));
+    }
+    if let Some(target) = &entry.target {
+        lines.push(("target", printable(target.as_bytes())));
+    }
+    lines.extend([
+        ("access", entry.atime.clone()),
+        ("modify", entry.mtime.clone()),
+        ("change", entry.ctime.clone()),
+        ("birth", entry.btime.clone()),
+    ]);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_read_like_those_of_ls() {
+        for (kind, mode, text) in [
+            (Kind::File, 0o644, "-rw-r--r--"),
+            (Kind::Directory, 0o1777, "drwxrwxrwt"),
+            (Kind::File, 0o4755, "-rwsr-xr-x"),
+            (Kind::File, 0o2640, "-rw-r-S---"),
+            (Kind::Symlink, 0o777, "lrwxrwxrwx"),
+        ] {
+            let time = Time::default();
+            let attr = Attr {
+                ino: 1,
+                generation: 0,
+                kind,
+                mode,
+                nlink: 1,
+                uid: 0,
+                gid: 0,
+                rdev: 0,
+                size: 0,
+                blocks: 0,
+                atime: time,
+                mtime: time,
+                ctime: time,
+                btime: time,
+            };
+            assert_eq!(mode_text(&attr), text);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Numbers of the FUSE protocol to and from those of the file system. Pure.
+//!
+//! - fuser hands over a time before 1970 as `1970 - (seconds + fraction)` where the kernel said
+//!   `1970 - seconds + fraction`; [`time`] undoes that.
+
+use core::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fuser::{FileAttr, FileType, FopenFlags, INodeNo, InitFlags, TimeOrNow};
+use rustix::fs::OFlags;
+
+use crate::attr::{Attr, Kind, OpenFlags, SetTime, Time};
+
+/// Capabilities of the kernel that are asked for where it has them. Everything else stays off:
+/// fuser accepts flags that it then does not serve.
+pub(super) const WANTED: [InitFlags; 8] = [
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_READDIRPLUS_AUTO,
+    InitFlags::FUSE_ASYNC_DIO,
+    InitFlags::FUSE_CACHE_SYMLINKS,
+    InitFlags::FUSE_ATOMIC_O_TRUNC,
+    InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+];
+
+pub(super) fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::Fifo => FileType::NamedPipe,
+        Kind::CharDevice => FileType::CharDevice,
+        Kind::Directory => FileType::Directory,
+        Kind::BlockDevice => FileType::BlockDevice,
+        Kind::File => FileType::RegularFile,
+        Kind::Symlink => FileType::Symlink,
+        Kind::Socket => FileType::Socket,
+    }
+}
+
+pub(super) fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.ino),
+        size: attr.size,
+        blocks: attr.blocks,
+        atime: system_time(attr.atime),
+        mtime: system_time(attr.mtime),
+        ctime: system_time(attr.ctime),
+        crtime: system_time(attr.btime),
+        kind: file_type(attr.kind),
+        perm: (attr.mode & 0o7777) as u16,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: attr.rdev,
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+/// The answer "there is no such name", which the kernel may keep: inode number 0.
+pub(super) fn no_entry() -> FileAttr {
+    FileAttr {
+        ino: INodeNo(0),
+        size: 0,
+        blocks: 0,
+        atime: UNIX_EPOCH,
+        mtime: UNIX_EPOCH,
+        ctime: UNIX_EPOCH,
+        crtime: UNIX_EPOCH,
+        kind: FileType::RegularFile,
+        perm: 0,
+        nlink: 0,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 0,
+        flags: 0,
+    }
+}
+
+/// A dot entry of a directory listing carries only number and type.
+pub(super) fn dot_entry(ino: u64) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(ino),
+        kind: FileType::Directory,
+        ..no_entry()
+    }
+}
+
+fn system_time(time: Time) -> SystemTime {
+    let nanos = Duration::from_nanos(u64::from(time.nanos.min(999_999_999)));
+    let seconds = Duration::from_secs(time.secs.unsigned_abs());
+    let whole = if time.secs < 0 {
+        UNIX_EPOCH.checked_sub(seconds)
+    } else {
+        UNIX_EPOCH.checked_add(seconds)
+    };
+    whole
+        .and_then(|whole| whole.checked_add(nanos))
+        .unwrap_or(UNIX_EPOCH)
+}
+
+fn time(moment: SystemTime) -> Time {
+    match moment.duration_since(UNIX_EPOCH) {
+        Ok(after) => Time {
+            secs: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+            nanos: after.subsec_nanos(),
+        },
+        Err(error) => {
+            let before = error.duration();
+            Time {
+                secs: 0_i64.saturating_sub_unsigned(before.as_secs()),
+                nanos: before.subsec_nanos(),
+            }
+        }
+    }
+}
+
+pub(super) fn set_time(time_or_now: TimeOrNow) -> SetTime {
+    match time_or_now {
+        TimeOrNow::Now => SetTime::Now,
+        TimeOrNow::SpecificTime(moment) => SetTime::At(time(moment)),
+    }
+}
+
+pub(super) fn change_time(moment: SystemTime) -> Time {
+    time(moment)
+}
+
+pub(super) fn open_flags(bits: i32) -> OpenFlags {
+    let flags = OFlags::from_bits_retain(bits.cast_unsigned());
+    let access = flags & OFlags::RWMODE;
+    OpenFlags {
+        read: access == OFlags::RDONLY || access == OFlags::RDWR,
+        write: access == OFlags::WRONLY || access == OFlags::RDWR,
+        truncate: flags.contains(OFlags::TRUNC),
+        append: flags.contains(OFlags::APPEND),
+        sync: flags.contains(OFlags::DSYNC),
+    }
+}
+
+pub(super) fn is_exclusive(bits: i32) -> bool {
+    OFlags::from_bits_retain(bits.cast_unsigned()).contains(OFlags::EXCL)
+}
+
+/// How the kernel treats an open file. Its cache is always right, for every change passes through
+/// it. A handle that cannot write has nothing to tell at close(2), so it sends no FLUSH.
+pub(super) fn reply_flags(flags: OpenFlags) -> FopenFlags {
+    let mut reply = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
+    if !flags.write {
+        reply |= FopenFlags::FOPEN_NOFLUSH;
+    }
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_1970_survive_both_ways() {
+        // What fuser makes of (secs, nanos), copied from its behaviour, not from its source.
+        let arrives = |secs: i64, nanos: u32| {
+            if secs >= 0 {
+                UNIX_EPOCH + Duration::new(secs.unsigned_abs(), nanos)
+            } else {
+                UNIX_EPOCH - Duration::new(secs.unsigned_abs(), nanos)
+            }
+        };
+        for (secs, nanos) in [(0, 0), (5, 7), (-1, 0), (-1, 500_000_000), (-7, 1)] {
+            assert_eq!(time(arrives(secs, nanos)), Time { secs, nanos });
+        }
+        let half_before = system_time(Time {
+            secs: -1,
+            nanos: 500_000_000,
+        });
+        assert_eq!(half_before, UNIX_EPOCH - Duration::from_millis(500));
+        for secs in [i64::MIN, i64::MAX] {
+            assert_ne!(system_time(Time { secs, nanos: 0 }), UNIX_EPOCH);
+        }
+    }
+
+    #[test]
+    fn open_flags_are_taken_apart() {
+        let bits = |flags: OFlags| flags.bits().cast_signed();
+        let flags = open_flags(bits(OFlags::RDWR | OFlags::TRUNC | OFlags::SYNC));
+        assert!(flags.read && flags.write && flags.truncate && flags.sync && !flags.append);
+        let flags = open_flags(bits(OFlags::WRONLY | OFlags::APPEND));
+        assert!(!flags.read && flags.write && flags.append && !flags.sync);
+        assert!(is_exclusive(bits(OFlags::EXCL | OFlags::CREATE)));
+    }
+
+    #[test]
+    fn only_writers_are_asked_at_close() {
+        let writer = OpenFlags {
+            write: true,
+            ..OpenFlags::default()
+        };
+        assert!(!reply_flags(writer).contains(FopenFlags::FOPEN_NOFLUSH));
+        assert!(reply_flags(OpenFlags::default()).contains(FopenFlags::FOPEN_NOFLUSH));
+    }
+}
