@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use coffer_engine::env::Env;
 use coffer_engine::sync::RwLock;
@@ -28,8 +28,6 @@ struct Shared {
     next_record: AtomicU64,
     /// Files that are being emptied.
     victims: RwLock<BTreeSet<u64>>,
-    /// Did anything die since the ledger was read?
-    stirred: AtomicBool,
 }
 
 impl Hook {
@@ -40,18 +38,12 @@ impl Hook {
             files,
             next_record: AtomicU64::new(u64::from_le_bytes(seed) >> 1),
             victims: RwLock::default(),
-            stirred: AtomicBool::new(true),
         })))
     }
 
     /// Empties these files from now on, wherever a compaction meets a pointer into them.
     pub(crate) fn set_victims(&self, victims: BTreeSet<u64>) {
         *self.0.victims.write() = victims;
-    }
-
-    /// Did anything die since the last call?
-    pub(crate) fn was_stirred(&self) -> bool {
-        self.0.stirred.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -121,9 +113,6 @@ impl IndirectSession for Session {
     fn finish(self: Box<Self>) -> Result<AnnexUpdates> {
         for (claim, disk_len) in self.moved {
             claim.settle(disk_len);
-        }
-        if !self.dead.is_empty() {
-            self.shared.stirred.store(true, Ordering::Release);
         }
         let record = |(number, dead_len): (&u64, &u64)| {
             let record = self.shared.next_record.fetch_add(1, Ordering::Relaxed);

@@ -304,7 +304,12 @@ impl BlobFiles {
             }
             file.record
         };
-        let (file, context) = self.open(number)?;
+        let (file, context) = match self.open(number) {
+            Ok(open) => open,
+            // Collected meanwhile.
+            Err(_) if !self.is_known(number) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         if *context.salt() != record.salt {
             let message =
                 "this blob file is not the one that the store names: it was put back or swapped";
@@ -321,6 +326,14 @@ impl BlobFiles {
             file.reader = Some(reader.clone());
         }
         Ok(Some(reader))
+    }
+
+    /// Bytes of the file `number`; `None` where the annex does not name it.
+    ///
+    /// # Errors
+    /// As [`BlobFiles::reader`].
+    pub(crate) fn len_of(&self, number: u64) -> Result<Option<u64>> {
+        self.reader(number)?.map(|reader| reader.len()).transpose()
     }
 
     /// Closes the file that was not read for the longest time, where too many are open.
