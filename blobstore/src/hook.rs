@@ -102,7 +102,11 @@ impl IndirectSession for Session {
         if !self.shared.victims.read().contains(&pointer.file) {
             return Ok(None);
         }
-        let Some(StagedFrames { pointer: moved, claim }) = self.shared.files.copy(&pointer)? else {
+        let Some(StagedFrames {
+            pointer: moved,
+            claim,
+        }) = self.shared.files.copy(&pointer)?
+        else {
             return Ok(None);
         };
         self.count_dead(&pointer);

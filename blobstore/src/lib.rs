@@ -17,8 +17,8 @@ mod scratch;
 mod tree;
 
 pub use blobfile::Effort;
-pub use coffer_engine::{Error, ErrorKind, Progress, Result, Stats, StoreId, Work, env};
 pub use coffer_engine::{BlockTransform, Cipher, Compression, Ecc, KvProtection, Preset};
+pub use coffer_engine::{Error, ErrorKind, Progress, Result, Stats, StoreId, Work, env};
 pub use credentials::{CREDENTIAL_LEN_MAX, Credential, CredentialKind, KEY_FILE_LEN_MIN};
 pub use keyring::{KdfCost, Keyring, KeyringInfo, SLOT_COUNT, SlotInfo};
 pub use options::{OpenOptions, StoreOptions};

@@ -31,7 +31,10 @@ impl Pins {
         let mut held = self.0.lock();
         let moment = held.moment;
         *held.counts.entry(moment).or_insert(0) += 1;
-        Pin { pins: Arc::clone(self), moment }
+        Pin {
+            pins: Arc::clone(self),
+            moment,
+        }
     }
 
     /// Ends this moment and returns it.
@@ -43,7 +46,12 @@ impl Pins {
 
     /// Is every pin taken up to `moment` gone?
     pub(crate) fn is_past(&self, moment: u64) -> bool {
-        self.0.lock().counts.keys().next().is_none_or(|oldest| *oldest > moment)
+        self.0
+            .lock()
+            .counts
+            .keys()
+            .next()
+            .is_none_or(|oldest| *oldest > moment)
     }
 }
 

@@ -28,7 +28,8 @@ use crate::pointer::BlobPointer;
 use crate::scratch::with_scratch;
 
 pub(crate) use reader::BlobReader;
-pub(crate) use value::{Effort, StagedFrames, ValueWriter};
+pub use value::Effort;
+pub(crate) use value::StagedFrames;
 pub(crate) use writer::{BlobWriter, Claim};
 
 /// Where blob files are named: the engine's manifest.

@@ -56,12 +56,14 @@ impl BlobBatch {
 
     /// Sets `key` to `value`; a large value is sealed when the batch is written.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.operations.push((key.to_vec(), Operation::Put(value.to_vec())));
+        self.operations
+            .push((key.to_vec(), Operation::Put(value.to_vec())));
     }
 
     /// Sets `key` to a value that was staged before, in the same tree.
     pub fn put_staged(&mut self, key: &[u8], staged: Staged) {
-        self.operations.push((key.to_vec(), Operation::PutStaged(staged)));
+        self.operations
+            .push((key.to_vec(), Operation::PutStaged(staged)));
     }
 
     /// Removes `key`, if it is there.
@@ -87,7 +89,9 @@ impl Core {
         if value.len() <= self.files.options().inline_len_max as usize {
             return Ok(Staged(Place::Inline(value.to_vec())));
         }
-        self.files.stage(value, effort).map(|staged| Staged(Place::Blob(staged)))
+        self.files
+            .stage(value, effort)
+            .map(|staged| Staged(Place::Blob(staged)))
     }
 
     pub(super) fn write(&self, batch: BlobBatch, sync: bool) -> Result<()> {
@@ -112,7 +116,9 @@ impl Core {
         }
         let _gate = self.gate.read();
         self.db.write(entries, WriteOptions { sync })?;
-        claims.into_iter().for_each(|(claim, disk_len)| claim.settle(disk_len));
+        claims
+            .into_iter()
+            .for_each(|(claim, disk_len)| claim.settle(disk_len));
         Ok(())
     }
 }

@@ -99,7 +99,10 @@ impl BlobTree {
     /// `Corruption` for records that cannot be read.
     pub fn garbage(&self) -> Result<Garbage> {
         let ledger = Ledger::read(&self.core.db.annex())?;
-        let mut garbage = Garbage { file_count: ledger.files.len(), ..Garbage::default() };
+        let mut garbage = Garbage {
+            file_count: ledger.files.len(),
+            ..Garbage::default()
+        };
         for (number, entry) in &ledger.files {
             garbage.len += entry.record.end.map_or(0, |end| end.root.len);
             garbage.live_len += entry.live_len();
@@ -120,7 +123,10 @@ impl Core {
     /// Does one step: graves first, then files to empty.
     fn collect(&self, collector: &mut Collector, now: bool) -> Result<Work> {
         let annex = self.db.annex();
-        let unchanged = collector.annex.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &annex));
+        let unchanged = collector
+            .annex
+            .as_ref()
+            .is_some_and(|seen| Arc::ptr_eq(seen, &annex));
         if unchanged && collector.doomed.is_empty() && !collector.waiting && !now {
             return Ok(Work::Idle);
         }
@@ -135,18 +141,29 @@ impl Core {
     /// Removes the doomed files that no reader can come upon any more.
     fn bury(&self, collector: &mut Collector, ledger: &Ledger) -> Result<bool> {
         let dead = ledger.whole_dead();
-        if dead.iter().any(|number| !collector.doomed.contains_key(number)) {
+        if dead
+            .iter()
+            .any(|number| !collector.doomed.contains_key(number))
+        {
             let moment = self.pins.doom();
             for number in dead {
                 collector.doomed.entry(number).or_insert(moment);
             }
         }
         let past = |(_, moment): &(&u64, &u64)| self.pins.is_past(**moment);
-        let ready: Vec<u64> = collector.doomed.iter().filter(past).map(|(n, _)| *n).collect();
+        let ready: Vec<u64> = collector
+            .doomed
+            .iter()
+            .filter(past)
+            .map(|(n, _)| *n)
+            .collect();
         if ready.is_empty() {
             return Ok(false);
         }
-        let updates = ready.iter().flat_map(|number| ledger.forget(*number)).collect();
+        let updates = ready
+            .iter()
+            .flat_map(|number| ledger.forget(*number))
+            .collect();
         self.db.write_annex(updates)?;
         for number in ready {
             collector.doomed.remove(&number);
@@ -171,8 +188,10 @@ impl Core {
         let chosen = ledger.victims(collector.percent_min, ROUND_LEN_MAX, |number| {
             self.is_inherited_victim(collector, number)
         });
-        let victims: BTreeSet<u64> =
-            chosen.into_iter().filter(|number| collector.is_candidate(*number)).collect();
+        let victims: BTreeSet<u64> = chosen
+            .into_iter()
+            .filter(|number| collector.is_candidate(*number))
+            .collect();
         self.hook.set_victims(victims.clone());
         collector.waiting = !victims.is_empty();
         if victims.is_empty() {
@@ -273,8 +292,8 @@ impl Core {
         let _gate = self.gate.write();
         for Move { key, old, staged } in moves.moves {
             let current = self.db.get(&key, None)?;
-            let is_same = current
-                .is_some_and(|value| value.kind == KeyKind::Indirect && value.bytes == old);
+            let is_same =
+                current.is_some_and(|value| value.kind == KeyKind::Indirect && value.bytes == old);
             if is_same {
                 entries.put_indirect(&key, &staged.pointer.encode());
                 settled.push(staged);

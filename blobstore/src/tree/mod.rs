@@ -80,9 +80,8 @@ impl BlobTree {
     /// # Errors
     /// Those of the medium.
     pub fn exists(env: &Env) -> Result<bool> {
-        let is_ours = |id: &coffer_engine::FileId| {
-            !matches!(id.kind, FileKind::Lock | FileKind::Temp)
-        };
+        let is_ours =
+            |id: &coffer_engine::FileId| !matches!(id.kind, FileKind::Lock | FileKind::Temp);
         Ok(env.fs.list()?.iter().any(is_ours))
     }
 
@@ -146,7 +145,10 @@ impl BlobTree {
     /// # Errors
     /// None in practice.
     pub fn in_memory() -> Result<Self> {
-        let options = StoreOptions { kdf: KdfCost::FLOOR, ..StoreOptions::default() };
+        let options = StoreOptions {
+            kdf: KdfCost::FLOOR,
+            ..StoreOptions::default()
+        };
         Self::create(mem::env(), &Credential::passphrase(b"in memory"), options)
     }
 
@@ -199,8 +201,15 @@ impl BlobTree {
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
-        let worker = if opening.background { worker::spawn(&core) } else { None };
-        Ok(Self { core, worker: Mutex::new(worker) })
+        let worker = if opening.background {
+            worker::spawn(&core)
+        } else {
+            None
+        };
+        Ok(Self {
+            core,
+            worker: Mutex::new(worker),
+        })
     }
 
     /// The name of the store.
@@ -227,7 +236,11 @@ impl BlobTree {
     #[must_use]
     pub fn snapshot(&self) -> TreeSnapshot {
         let pin = self.core.pins.take();
-        TreeSnapshot { at: self.core.db.snapshot(), core: Arc::clone(&self.core), _pin: pin }
+        TreeSnapshot {
+            at: self.core.db.snapshot(),
+            core: Arc::clone(&self.core),
+            _pin: pin,
+        }
     }
 
     /// Does one unit of flush, compaction or garbage collection.
@@ -278,7 +291,11 @@ impl BlobTree {
             return Ok(());
         }
         self.stop_worker();
-        let finished = self.core.db.flush().and_then(|()| self.core.files.finish_all());
+        let finished = self
+            .core
+            .db
+            .flush()
+            .and_then(|()| self.core.files.finish_all());
         let closed = self.core.db.close();
         finished.and(closed)
     }

@@ -34,7 +34,13 @@ impl Blob {
     /// Appends bytes `offset..offset + len` to `out`; fewer at the end of the value.
     pub(super) fn read(&self, offset: u64, len: u64, out: &mut Vec<u8>) -> Result<()> {
         with_scratch(|scratch| {
-            self.reader.read(self.pointer.shape, &self.frames, (offset, len), scratch, out)
+            self.reader.read(
+                self.pointer.shape,
+                &self.frames,
+                (offset, len),
+                scratch,
+                out,
+            )
         })
     }
 }
@@ -46,7 +52,11 @@ impl Core {
             return Ok(None);
         };
         let frames = with_scratch(|scratch| reader.frames(&pointer, scratch))?;
-        Ok(Some(Blob { pointer, reader, frames }))
+        Ok(Some(Blob {
+            pointer,
+            reader,
+            frames,
+        }))
     }
 
     /// The value of `key`, ready to be read.
@@ -93,7 +103,9 @@ impl Core {
         match self.find(key, at)? {
             None => Ok(None),
             Some(Found::Inline(mut value)) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(value.len());
+                let start = usize::try_from(offset)
+                    .unwrap_or(usize::MAX)
+                    .min(value.len());
                 value.truncate(start.saturating_add(len));
                 value.drain(..start);
                 Ok(Some(value))

@@ -34,7 +34,10 @@ impl Core {
         let end = end_of(prefix);
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let cursor = self.db.range((first, end), at)?;
-        Ok(Scan { cursor, pin: Arc::new(pin) })
+        Ok(Scan {
+            cursor,
+            pin: Arc::new(pin),
+        })
     }
 }
 
@@ -78,7 +81,11 @@ impl Scan {
         let Some(entry) = self.cursor.next()? else {
             return Ok(None);
         };
-        let value = ValueRef { kind: entry.kind, bytes: entry.value, _pin: Arc::clone(&self.pin) };
+        let value = ValueRef {
+            kind: entry.kind,
+            bytes: entry.value,
+            _pin: Arc::clone(&self.pin),
+        };
         Ok(Some((entry.key, value)))
     }
 }
@@ -115,7 +122,10 @@ impl ValueRef {
         }
         let pointer = BlobPointer::decode(&self.bytes)?;
         let file = pointer.file;
-        let blob = tree.core.follow(pointer)?.ok_or_else(|| missing_file(file))?;
+        let blob = tree
+            .core
+            .follow(pointer)?
+            .ok_or_else(|| missing_file(file))?;
         let mut out = Vec::new();
         blob.read(0, u64::MAX, &mut out)?;
         Ok(out)

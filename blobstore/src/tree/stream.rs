@@ -32,12 +32,15 @@ impl BlobTree {
             return Ok(Staged(Place::Inline(head)));
         }
         let mut head = head.as_slice();
-        let staged = self.core.files.stage_pieces(Effort::Normal, &mut |piece, _| {
-            let (first, rest) = head.split_at(head.len().min(frame_len));
-            piece.extend_from_slice(first);
-            head = rest;
-            fill(source, piece, frame_len)
-        })?;
+        let staged = self
+            .core
+            .files
+            .stage_pieces(Effort::Normal, &mut |piece, _| {
+                let (first, rest) = head.split_at(head.len().min(frame_len));
+                piece.extend_from_slice(first);
+                head = rest;
+                fill(source, piece, frame_len)
+            })?;
         let staged = staged.expect("the head is not empty");
         Ok(Staged(Place::Blob(staged)))
     }
@@ -83,7 +86,8 @@ impl TreeSnapshot {
         len: u64,
         sink: &mut dyn Write,
     ) -> Result<Option<u64>> {
-        self.core().get_stream(key, offset, len, sink, Some(self.at()))
+        self.core()
+            .get_stream(key, offset, len, sink, Some(self.at()))
     }
 }
 
