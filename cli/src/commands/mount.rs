@@ -6,11 +6,13 @@
 //! - The exit code tells whether everything was written.
 
 use core::time::Duration;
+use alloc::sync::Arc;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
+use coffer_blobstore::BlobTree;
 use coffer_fusefs::{
     Atime, FS_TYPE, FileSystem, MountError, MountOptions, Session, SessionOptions,
 };
@@ -18,6 +20,7 @@ use coffer_fusefs::{detach, mount_at};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::init::store_options;
 use crate::args::Mount;
 use crate::failure::{Code, Failure, Outcome};
 use crate::mount_options::{self, Parsed};
@@ -95,14 +98,21 @@ fn start(
     journal: &Journal,
     sender: Sender<Event>,
 ) -> Outcome<Session> {
+    // Once by name, before anything is made, and once more without links.
+    refuse_nesting(&by_name(&args.store)?, &by_name(&args.mountpoint)?)?;
     let point = mount_point(&args.mountpoint, args.create)?;
-    let tree = store::open_or_create(args, &options)?;
+    if let Ok(directory) = args.store.canonicalize() {
+        refuse_nesting(&directory, &point)?;
+    }
+    let tree = open_store(args, &options)?;
     let directory = args
         .store
         .canonicalize()
         .map_err(|error| Failure::path(&args.store, &error))?;
     let mut attach = options.attach;
-    attach.source = options.source.unwrap_or_else(|| directory.into_os_string());
+    attach.source = options
+        .source
+        .unwrap_or_else(|| directory.into_os_string());
     let numbers = MountOptions {
         atime: if attach.no_atime {
             Atime::Never
@@ -121,6 +131,28 @@ fn start(
     Session::start(fs, &point, session).map_err(|error| {
         Failure::from(error).context(format_args!("cannot mount at {}", point.display()))
     })
+}
+
+fn by_name(path: &Path) -> Outcome<PathBuf> {
+    std::path::absolute(path).map_err(|error| Failure::path(path, &error))
+}
+
+/// Opens the store, or makes it where it is missing and `--create` is given.
+fn open_store(args: &Mount, options: &Parsed) -> Outcome<Arc<BlobTree>> {
+    let mut secrets = args.secrets.clone();
+    if !secrets.is_given() {
+        secrets.passphrase_file.clone_from(&options.passphrase_file);
+        secrets.key_file.clone_from(&options.key_file);
+    }
+    if args.create && store::is_free(&args.store)? {
+        let choices = store_options(&args.layout)?;
+        let credential = secrets.new_credential(&args.store)?;
+        return store::create(&args.store, &credential, choices);
+    }
+    if args.layout.is_given() {
+        note("the store is there already: options for new stores are passed over");
+    }
+    store::open(&args.store, &secrets)
 }
 
 /// The mount point as an absolute path without links: an empty directory.
@@ -183,7 +215,7 @@ pub(super) fn is_dead(point: &Path) -> bool {
 }
 
 /// The store and the mount point must not hide each other.
-pub(crate) fn refuse_nesting(store: &Path, point: &Path) -> Outcome {
+fn refuse_nesting(store: &Path, point: &Path) -> Outcome {
     let text = if point.starts_with(store) {
         "the mount point lies inside the store"
     } else if store.starts_with(point) {
