@@ -20,11 +20,19 @@ const WINDOW_LEN_MAX: u64 = 16 << 20;
 /// Coders and buffers for sealing and opening blocks, reused from block to block.
 #[derive(Default)]
 pub struct Scratch {
-    compressor: Option<Box<FrameCompressor>>,
+    compressor: Option<Box<Compressor>>,
     decompressor: Option<Box<FrameDecoder>>,
     level_max: Option<i8>,
     pub(crate) compressed: Vec<u8>,
 }
+
+/// A compressor that may move to another thread between two calls.
+struct Compressor(FrameCompressor);
+
+// SAFETY: what keeps the compressor from being `Send` is a pointer into the input of the call
+// that runs, which is reset before each use and never followed between calls, and a slot for a
+// foreign sequence producer, which stays empty: `Compressor` is built here alone and sets none.
+unsafe impl Send for Compressor {}
 
 impl Scratch {
     /// Empty: nothing is allocated before the first use.
@@ -51,14 +59,16 @@ impl Scratch {
         let level = CompressionLevel::Level(i32::from(level));
         let compressor = match &mut self.compressor {
             Some(compressor) => {
-                if compressor.compression_level() != level {
-                    compressor.set_compression_level(level);
+                if compressor.0.compression_level() != level {
+                    compressor.0.set_compression_level(level);
                 }
                 compressor
             }
-            none => none.insert(Box::new(FrameCompressor::new(level))),
+            none => none.insert(Box::new(Compressor(FrameCompressor::new(level)))),
         };
-        compressor.compress_independent_frame_into(plain, &mut self.compressed);
+        compressor
+            .0
+            .compress_independent_frame_into(plain, &mut self.compressed);
         let pays = self.compressed.len() + plain.len() / 16 < plain.len();
         pays.then_some(&self.compressed)
     }

@@ -3,6 +3,10 @@
 //! - The directory is opened once; all files are reached from its descriptor, so a later rename
 //!   or replacement of a path component cannot lead elsewhere, and no symbolic link is followed.
 //! - Files are made exclusively, for their owner alone (mode 0600).
+#![allow(
+    clippy::disallowed_methods,
+    reason = "time and threads enter the store here and nowhere else"
+)]
 
 extern crate std;
 

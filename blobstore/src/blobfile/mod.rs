@@ -1,0 +1,404 @@
+//! The blob files of a store: one active for appending, the others for reading.
+//!
+//! - A blob file is named in the annex, durably, before anything can point into it.
+//! - A file of an earlier session is never appended to: its ordinals are spent.
+//! - A finished file is opened against its record: salt, length and root must be those of the annex.
+//! - A failed sync poisons all writing; reading goes on.
+
+mod reader;
+mod value;
+mod writer;
+
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::OnceLock;
+
+use coffer_engine::block::FileContext;
+use coffer_engine::crypto::KeySource;
+use coffer_engine::env::{Env, File, OpenMode};
+use coffer_engine::file::{create_file, open_file, open_footer};
+use coffer_engine::sync::{Mutex, RwLock};
+use coffer_engine::{Error, FileId, FileKind, Result, StoreId};
+
+use crate::garbage::{AnnexUpdates, BlobEnd, BlobRecord, Ledger, record_update};
+use crate::options::StoreOptions;
+use crate::pointer::BlobPointer;
+use crate::scratch::with_scratch;
+
+pub(crate) use reader::BlobReader;
+pub(crate) use value::{Effort, StagedFrames, ValueWriter};
+pub(crate) use writer::{BlobWriter, Claim};
+
+/// Where blob files are named: the engine's manifest.
+pub(crate) trait Catalog: Send + Sync {
+    /// A file number that was never used before.
+    fn allocate_number(&self) -> Result<u64>;
+    /// Makes changes of the annex durable, all together.
+    fn commit(&self, updates: AnnexUpdates) -> Result<()>;
+}
+
+/// All blob files of an open store.
+pub(crate) struct BlobFiles {
+    env: Env,
+    keys: Arc<dyn KeySource>,
+    store_id: StoreId,
+    options: StoreOptions,
+    reader_count_max: usize,
+    catalog: OnceLock<Weak<dyn Catalog>>,
+    known: RwLock<BTreeMap<u64, Known>>,
+    /// The file that takes new frames; creating the next one happens under this lock.
+    active: Mutex<Option<Arc<BlobWriter>>>,
+    /// Files of an earlier session that recovery asked about: unsynced perhaps.
+    asked: Mutex<BTreeMap<u64, BlobReader>>,
+    poisoned: AtomicBool,
+    clock: AtomicU64,
+}
+
+/// One blob file that the annex names.
+struct Known {
+    record: BlobRecord,
+    /// While it is being written in this session.
+    writer: Option<Arc<BlobWriter>>,
+    reader: Option<BlobReader>,
+    last_used: AtomicU64,
+}
+
+impl BlobFiles {
+    pub(crate) fn new(
+        env: Env,
+        keys: Arc<dyn KeySource>,
+        store_id: StoreId,
+        options: StoreOptions,
+        reader_count_max: usize,
+    ) -> Self {
+        Self {
+            env,
+            keys,
+            store_id,
+            options,
+            reader_count_max: reader_count_max.max(1),
+            catalog: OnceLock::new(),
+            known: RwLock::default(),
+            active: Mutex::default(),
+            asked: Mutex::default(),
+            poisoned: AtomicBool::new(false),
+            clock: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes over the files that the ledger names, checks that they are there, and removes blob files
+    /// that it does not name.
+    ///
+    /// # Errors
+    /// `Corruption` naming a file that is missing; those of the medium.
+    pub(crate) fn attach(&self, catalog: Weak<dyn Catalog>, ledger: &Ledger) -> Result<()> {
+        let mut on_disk = Vec::new();
+        for id in self.env.fs.list()? {
+            if id.kind == FileKind::Blob {
+                on_disk.push(id.number);
+            }
+        }
+        let mut known = self.known.write();
+        for (number, entry) in &ledger.files {
+            if !on_disk.contains(number) {
+                let missing = Error::corruption("a blob file of the store is missing");
+                return Err(missing.in_file(blob_id(*number)));
+            }
+            known.insert(*number, Known::new(entry.record));
+        }
+        let orphans: Vec<u64> = on_disk
+            .into_iter()
+            .filter(|number| !known.contains_key(number))
+            .collect();
+        drop(known);
+        for number in &orphans {
+            self.env.fs.remove(blob_id(*number))?;
+        }
+        if !orphans.is_empty() {
+            self.env.fs.sync_dir()?;
+        }
+        self.asked.lock().clear();
+        let _ = self.catalog.set(catalog);
+        Ok(())
+    }
+
+    pub(crate) fn options(&self) -> &StoreOptions {
+        &self.options
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Does the annex name this file?
+    pub(crate) fn is_known(&self, number: u64) -> bool {
+        self.known.read().contains_key(&number)
+    }
+
+    /// Was this file left unfinished by an earlier session?
+    pub(crate) fn is_inherited(&self, number: u64) -> bool {
+        let known = self.known.read();
+        known
+            .get(&number)
+            .is_some_and(|file| file.record.end.is_none() && file.writer.is_none())
+    }
+
+    /// The active blob file, claimed. A full one is replaced first.
+    ///
+    /// # Errors
+    /// `Poisoned`; those of creating a file.
+    pub(crate) fn claim(&self) -> Result<Claim> {
+        if self.is_poisoned() {
+            return Err(Error::poisoned(
+                "an earlier sync failed; open the store again to write",
+            ));
+        }
+        let mut active = self.active.lock();
+        if let Some(writer) = &*active
+            && writer.len() < self.options.blob_file_len
+            && !writer.is_broken()
+        {
+            return Ok(Claim::new(Arc::clone(writer)));
+        }
+        let writer = self.create()?;
+        *active = Some(Arc::clone(&writer));
+        Ok(Claim::new(writer))
+    }
+
+    /// A new blob file, durable and named in the annex.
+    fn create(&self) -> Result<Arc<BlobWriter>> {
+        let catalog = self.catalog()?;
+        let number = catalog.allocate_number()?;
+        let id = blob_id(number);
+        let (file, context) = create_file(
+            &self.env,
+            &*self.keys,
+            id,
+            self.store_id,
+            self.options.transform,
+        )?;
+        file.sync().map_err(|error| error.in_file(id))?;
+        self.env.fs.sync_dir()?;
+        let record = BlobRecord {
+            salt: *context.salt(),
+            end: None,
+        };
+        catalog.commit(vec![record_update(number, Some(record))])?;
+        let reader = BlobReader::new(Arc::clone(&file), Arc::clone(&context));
+        let writer = Arc::new(BlobWriter::new(number, file, context)?);
+        let known = Known {
+            writer: Some(Arc::clone(&writer)),
+            reader: Some(reader),
+            ..Known::new(record)
+        };
+        self.known.write().insert(number, known);
+        Ok(writer)
+    }
+
+    /// Makes durable all frames appended before this call, and every file that recovery asked about.
+    ///
+    /// # Errors
+    /// Those of the medium; from then on the store is poisoned.
+    pub(crate) fn sync(&self) -> Result<()> {
+        if self.is_poisoned() {
+            return Err(Error::poisoned(
+                "an earlier sync failed; open the store again to write",
+            ));
+        }
+        let writers = self.writers();
+        let asked: Vec<BlobReader> = self.asked.lock().values().cloned().collect();
+        let result = writers
+            .iter()
+            .try_for_each(|writer| writer.sync())
+            .and_then(|()| asked.iter().try_for_each(BlobReader::sync));
+        if result.is_err() {
+            self.poisoned.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    fn writers(&self) -> Vec<Arc<BlobWriter>> {
+        self.known
+            .read()
+            .values()
+            .filter_map(|file| file.writer.clone())
+            .collect()
+    }
+
+    /// Finishes one file that takes no more frames; `false` where there is none.
+    ///
+    /// # Errors
+    /// Those of the medium, which poison the store.
+    pub(crate) fn finish_one(&self) -> Result<bool> {
+        if self.is_poisoned() {
+            return Ok(false);
+        }
+        let active = self.active.lock().as_ref().map(|writer| writer.number());
+        let ready = |writer: &Arc<BlobWriter>| {
+            Some(writer.number()) != active && !writer.is_claimed() && !writer.is_broken()
+        };
+        let Some(writer) = self.writers().into_iter().find(ready) else {
+            return Ok(false);
+        };
+        self.finish(&writer)?;
+        Ok(true)
+    }
+
+    /// Finishes every file that nobody claims; for the end of a session.
+    ///
+    /// # Errors
+    /// Those of the medium, which poison the store.
+    pub(crate) fn finish_all(&self) -> Result<()> {
+        self.active.lock().take();
+        while self.finish_one()? {}
+        Ok(())
+    }
+
+    fn finish(&self, writer: &BlobWriter) -> Result<()> {
+        let number = writer.number();
+        let live_len = writer.live_len();
+        let root = writer
+            .finish()
+            .inspect_err(|_| self.poisoned.store(true, Ordering::Release))?;
+        let end = Some(BlobEnd { root, live_len });
+        let record = BlobRecord {
+            salt: *writer.context().salt(),
+            end,
+        };
+        self.catalog()?
+            .commit(vec![record_update(number, Some(record))])?;
+        if let Some(file) = self.known.write().get_mut(&number) {
+            file.record = record;
+            file.writer = None;
+        }
+        Ok(())
+    }
+
+    /// Forgets a file and removes it. REQUIRES: the annex does not name it any more, durably.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub(crate) fn remove(&self, number: u64) -> Result<()> {
+        self.known.write().remove(&number);
+        self.env.fs.remove(blob_id(number))
+    }
+
+    /// The file `number` for reading; `None` where the annex does not name it.
+    ///
+    /// # Errors
+    /// `Corruption` and `Authentication` naming the file where it is not the one that the annex means.
+    pub(crate) fn reader(&self, number: u64) -> Result<Option<BlobReader>> {
+        let record = {
+            let known = self.known.read();
+            let Some(file) = known.get(&number) else {
+                return Ok(None);
+            };
+            file.last_used.store(
+                self.clock.fetch_add(1, Ordering::Relaxed),
+                Ordering::Relaxed,
+            );
+            if let Some(reader) = &file.reader {
+                return Ok(Some(reader.clone()));
+            }
+            file.record
+        };
+        let (file, context) = self.open(number)?;
+        if *context.salt() != record.salt {
+            let message =
+                "this blob file is not the one that the store names: it was put back or swapped";
+            return Err(Error::authentication(message).in_file(blob_id(number)));
+        }
+        if let Some(BlobEnd { root, .. }) = &record.end {
+            let check = |scratch: &mut _| open_footer(&*file, &context, Some(root), scratch);
+            with_scratch(check)?;
+        }
+        let reader = BlobReader::new(file, context);
+        let mut known = self.known.write();
+        self.evict(&mut known);
+        if let Some(file) = known.get_mut(&number) {
+            file.reader = Some(reader.clone());
+        }
+        Ok(Some(reader))
+    }
+
+    /// Closes the file that was not read for the longest time, where too many are open.
+    fn evict(&self, known: &mut BTreeMap<u64, Known>) {
+        let open = known
+            .values()
+            .filter(|file| file.reader.is_some() && file.writer.is_none());
+        if open.count() < self.reader_count_max {
+            return;
+        }
+        let oldest = known
+            .values_mut()
+            .filter(|file| file.reader.is_some() && file.writer.is_none())
+            .min_by_key(|file| file.last_used.load(Ordering::Relaxed));
+        if let Some(file) = oldest {
+            file.reader = None;
+        }
+    }
+
+    fn open(&self, number: u64) -> Result<(Arc<dyn File>, Arc<FileContext>)> {
+        open_file(
+            &self.env,
+            &*self.keys,
+            blob_id(number),
+            self.store_id,
+            OpenMode::Read,
+        )
+    }
+
+    /// For recovery: is the value behind `pointer` on disk and whole? The file is remembered, so that
+    /// [`BlobFiles::sync`] makes it durable before anything else comes to depend on it.
+    ///
+    /// # Errors
+    /// Those of the medium; damage is a "no".
+    pub(crate) fn is_present(&self, pointer: &BlobPointer) -> Result<bool> {
+        let asked = self.asked.lock().get(&pointer.file).cloned();
+        let reader = match asked {
+            Some(reader) => reader,
+            None => match self.open(pointer.file) {
+                Ok((file, context)) => BlobReader::new(file, context),
+                Err(error) if error.kind() == coffer_engine::ErrorKind::Io => return Err(error),
+                Err(_) => return Ok(false),
+            },
+        };
+        let whole = with_scratch(|scratch| reader.verify(pointer, scratch));
+        match whole {
+            Ok(()) => {
+                self.asked.lock().insert(pointer.file, reader);
+                Ok(true)
+            }
+            Err(error) if error.kind() == coffer_engine::ErrorKind::Io => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn catalog(&self) -> Result<Arc<dyn Catalog>> {
+        let closed = || Error::canceled("the store is closed");
+        self.catalog
+            .get()
+            .and_then(Weak::upgrade)
+            .ok_or_else(closed)
+    }
+}
+
+impl Known {
+    fn new(record: BlobRecord) -> Self {
+        Self {
+            record,
+            writer: None,
+            reader: None,
+            last_used: AtomicU64::new(0),
+        }
+    }
+}
+
+fn blob_id(number: u64) -> FileId {
+    FileId::new(FileKind::Blob, number)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! Reads frames of one blob file.
+//!
+//! - Only the frames that a range touches are read, verified and opened; the unit is a whole frame.
+//! - Frames that lie one behind the other are read by one call, up to [`READ_LEN_MAX`].
+//! - A file is read by pread, so a file that was cut short is an error and not a signal.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use coffer_engine::block::{BlockHandle, BlockKind, Expect, FLAG_LAST, FileContext, read_block};
+use coffer_engine::compress::Scratch;
+use coffer_engine::env::{File, read_exact_at};
+use coffer_engine::{Error, Result};
+
+use crate::pointer::{BlobPointer, Frame, Frames, Shape, decode_index};
+
+/// Most bytes read by one call.
+const READ_LEN_MAX: u64 = 1 << 20;
+
+/// An open blob file.
+#[derive(Clone)]
+pub(crate) struct BlobReader {
+    file: Arc<dyn File>,
+    context: Arc<FileContext>,
+}
+
+impl BlobReader {
+    pub(super) fn new(file: Arc<dyn File>, context: Arc<FileContext>) -> Self {
+        Self { file, context }
+    }
+
+    pub(super) fn sync(&self) -> Result<()> {
+        self.file
+            .sync()
+            .map_err(|error| error.in_file(self.context.id()))
+    }
+
+    /// The frames that `pointer` leads to, read from its index block where it has one.
+    ///
+    /// # Errors
+    /// `Corruption` and `Authentication` naming the index block.
+    pub(crate) fn frames(
+        &self,
+        pointer: &BlobPointer,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Frame>> {
+        match &pointer.frames {
+            Frames::Listed(frames) => Ok(frames.clone()),
+            Frames::Indexed { index, .. } => {
+                let expect = Expect::new(BlockKind::FrameIndex, index);
+                let block = read_block(&*self.file, &self.context, index, &expect, scratch)?;
+                decode_index(&block, pointer.shape)
+                    .map_err(|error| error.in_file(self.context.id()).at(index.offset))
+            }
+        }
+    }
+
+    /// Appends bytes `offset..offset + len` of the value to `out`; fewer at its end.
+    ///
+    /// # Errors
+    /// `Corruption` and `Authentication` naming file and offset of the frame.
+    pub(crate) fn read(
+        &self,
+        shape: Shape,
+        frames: &[Frame],
+        range: (u64, u64),
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let touched = shape.touched(range.0, range.1);
+        let first_index = touched.start;
+        let listed = frames
+            .get(touched.start as usize..touched.end as usize)
+            .ok_or_else(|| Error::corruption("a blob pointer lists too few frames"))?;
+        let mut disk = Vec::new();
+        let mut index = first_index;
+        for group in groups(listed) {
+            let group = listed.get(group).expect("groups are parts of the list");
+            let (first, last) = (group.first(), group.last());
+            let (Some(first), Some(last)) = (first, last) else {
+                continue;
+            };
+            let end = last.offset + u64::from(last.disk_len);
+            self.check_lens(shape, index, group)?;
+            disk.resize((end - first.offset) as usize, 0);
+            read_exact_at(&*self.file, first.offset, &mut disk)
+                .map_err(|error| error.in_file(self.context.id()).part("frame"))?;
+            let mut rest = disk.as_mut_slice();
+            for frame in group {
+                let (bytes, behind) = rest.split_at_mut(frame.disk_len as usize);
+                rest = behind;
+                self.open_frame(shape, index, frame, bytes, range, scratch, out)?;
+                index += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens every frame behind `pointer` and keeps nothing.
+    ///
+    /// # Errors
+    /// Those of [`BlobReader::read`].
+    pub(crate) fn verify(&self, pointer: &BlobPointer, scratch: &mut Scratch) -> Result<()> {
+        let frames = self.frames(pointer, scratch)?;
+        let frame_len = 1u64 << pointer.shape.frame_log2;
+        let mut plain = Vec::new();
+        for index in 0..pointer.shape.frame_count() {
+            plain.clear();
+            let range = (index * frame_len, frame_len);
+            self.read(pointer.shape, &frames, range, scratch, &mut plain)?;
+        }
+        Ok(())
+    }
+
+    /// No frame is longer than its plaintext allows: nothing is allocated beyond that.
+    fn check_lens(&self, shape: Shape, first_index: u64, group: &[Frame]) -> Result<()> {
+        for (index, frame) in (first_index..).zip(group) {
+            let longest = self.context.disk_len(shape.raw_len_of(index) as usize);
+            if frame.disk_len as usize > longest {
+                let error = Error::corruption("a blob pointer names a length that no frame has");
+                return Err(error.in_file(self.context.id()).at(frame.offset));
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one place, called from one loop")]
+    fn open_frame(
+        &self,
+        shape: Shape,
+        index: u64,
+        frame: &Frame,
+        disk: &mut [u8],
+        range: (u64, u64),
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let handle = handle_of(shape, index, frame);
+        let expect = Expect::new(BlockKind::Frame, &handle).with_flags(flags(shape, index));
+        let start = out.len();
+        let opened = self
+            .context
+            .open_into(&expect, disk, scratch, out)
+            .map_err(|error| {
+                error
+                    .in_file(self.context.id())
+                    .at(frame.offset)
+                    .part("frame")
+            })?;
+        if opened.healed {
+            self.context.tell_healed(frame.offset);
+        }
+        let part = shape.part(index, range.0, range.1);
+        out.truncate(start + part.end);
+        out.drain(start..start + part.start);
+        Ok(())
+    }
+}
+
+/// The flags of frame `index`: the last one says so.
+pub(super) fn flags(shape: Shape, index: u64) -> u8 {
+    if shape.is_last(index) { FLAG_LAST } else { 0 }
+}
+
+fn handle_of(shape: Shape, index: u64, frame: &Frame) -> BlockHandle {
+    BlockHandle {
+        offset: frame.offset,
+        disk_len: frame.disk_len,
+        raw_len: shape.raw_len_of(index),
+        ordinal: frame.ordinal,
+        codec: frame.codec,
+    }
+}
+
+/// Cuts a list of frames into runs that one read can fetch.
+fn groups(frames: &[Frame]) -> impl Iterator<Item = Range<usize>> {
+    let mut next = 0;
+    core::iter::from_fn(move || {
+        let start = next;
+        let mut end = frames.get(start)?.offset;
+        let first_offset = end;
+        while let Some(frame) = frames.get(next)
+            && frame.offset == end
+            && (next == start || end - first_offset + u64::from(frame.disk_len) <= READ_LEN_MAX)
+        {
+            end += u64::from(frame.disk_len);
+            next += 1;
+        }
+        Some(start..next)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coffer_engine::block::Codec;
+
+    #[test]
+    fn groups_are_contiguous_and_bounded() {
+        let frame = |offset, disk_len| Frame {
+            offset,
+            ordinal: 0,
+            disk_len,
+            codec: Codec::None,
+        };
+        let big = READ_LEN_MAX as u32 + 5;
+        let frames = [
+            frame(0, 100),
+            frame(100, 100),
+            frame(300, big),
+            frame(300 + u64::from(big), 1 << 19),
+            frame(300 + u64::from(big) + (1 << 19), 1 << 19),
+            frame(300 + u64::from(big) + (1 << 20), 1),
+        ];
+        let cut: Vec<_> = groups(&frames).collect();
+        assert_eq!(cut, [0..2, 2..3, 3..5, 5..6]);
+        assert_eq!(groups(&[]).count(), 0);
+    }
+}

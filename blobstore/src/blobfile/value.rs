@@ -1,0 +1,206 @@
+//! From a value to sealed frames in the active blob file.
+//!
+//! - Compressing and sealing happen outside all locks; only the append itself is serial.
+//! - The frames of one value go to one file, sixteen of them at a time, so a pointer that lists its
+//!   frames leads to one contiguous stretch.
+//! - Until the pointer is in the tree a claim keeps the file from being finished.
+
+use alloc::vec::Vec;
+
+use coffer_engine::block::{BlockKind, FLAG_LAST, Sealed};
+use coffer_engine::compress::Scratch;
+use coffer_engine::{Error, Result};
+
+use crate::blobfile::{BlobFiles, Claim};
+use crate::pointer::{BlobPointer, Frame, Frames, INLINE_FRAMES_MAX, Shape, encode_index};
+use crate::scratch::with_scratch;
+
+/// How much work compression may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Effort {
+    /// The level of the store.
+    #[default]
+    Normal,
+    /// The fastest level: for writers that fall behind.
+    Low,
+}
+
+/// Level of [`Effort::Low`].
+const LEVEL_LOW: i8 = -5;
+
+/// A value in a blob file that the tree does not know yet.
+pub(crate) struct StagedFrames {
+    pub(crate) pointer: BlobPointer,
+    pub(crate) claim: Claim,
+}
+
+/// Takes the frames of one value one after the other.
+pub(crate) struct ValueWriter {
+    claim: Claim,
+    frame_log2: u8,
+    raw_len: u64,
+    frames: Vec<Frame>,
+    batch: Batch,
+}
+
+/// Frames that are sealed and not appended yet.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    sealed: Vec<Sealed>,
+    first_ordinal: u32,
+}
+
+impl ValueWriter {
+    /// A writer into the active file of `files`.
+    ///
+    /// # Errors
+    /// Those of [`BlobFiles::claim`].
+    pub(crate) fn new(files: &BlobFiles) -> Result<Self> {
+        Ok(Self {
+            claim: files.claim()?,
+            frame_log2: files.options().frame_log2(),
+            raw_len: 0,
+            frames: Vec::new(),
+            batch: Batch::default(),
+        })
+    }
+
+    /// Seals `value`, all of it.
+    ///
+    /// # Errors
+    /// Those of sealing and of the medium.
+    pub(crate) fn write_all(mut self, value: &[u8], scratch: &mut Scratch) -> Result<StagedFrames> {
+        let mut pieces = value.chunks(1 << self.frame_log2).peekable();
+        while let Some(piece) = pieces.next() {
+            let frame_count = pieces.len() + 1;
+            self.push(piece, frame_count, scratch)?;
+        }
+        self.finish(scratch)
+    }
+
+    /// Seals one frame: `piece` has the frame length of the store, or less for the last one.
+    /// `frame_count` is a guess of how many frames are still to come, this one included; 1 says that
+    /// it is the last.
+    ///
+    /// # Errors
+    /// Those of sealing and of the medium.
+    pub(crate) fn push(
+        &mut self,
+        piece: &[u8],
+        frame_count: usize,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        if self.batch.sealed.is_empty() {
+            let count = frame_count.clamp(1, INLINE_FRAMES_MAX) as u32;
+            self.batch.first_ordinal = self.claim.writer().reserve(count)?;
+        }
+        let ordinal = self.batch.first_ordinal + self.batch.sealed.len() as u32;
+        let flags = if frame_count == 1 { FLAG_LAST } else { 0 };
+        let context = self.claim.writer().context();
+        let out = &mut self.batch.bytes;
+        let sealed = context.seal(
+            BlockKind::Frame,
+            ordinal,
+            flags,
+            0,
+            &[],
+            piece,
+            scratch,
+            out,
+        )?;
+        self.batch.sealed.push(sealed);
+        self.raw_len += piece.len() as u64;
+        if self.batch.sealed.len() == INLINE_FRAMES_MAX {
+            self.append_batch()?;
+        }
+        Ok(())
+    }
+
+    fn append_batch(&mut self) -> Result<()> {
+        let batch = &mut self.batch;
+        let mut offset = self.claim.writer().append(&batch.bytes, &batch.sealed)?;
+        for (ordinal, sealed) in (batch.first_ordinal..).zip(&batch.sealed) {
+            let Sealed {
+                disk_len, codec, ..
+            } = *sealed;
+            self.frames.push(Frame {
+                offset,
+                ordinal,
+                disk_len,
+                codec,
+            });
+            offset += u64::from(disk_len);
+        }
+        batch.bytes.clear();
+        batch.sealed.clear();
+        Ok(())
+    }
+
+    /// Appends what is left, and an index where the frames are many.
+    ///
+    /// # Errors
+    /// `Invalid` where the value has too many frames for one index; those of the medium.
+    pub(crate) fn finish(mut self, scratch: &mut Scratch) -> Result<StagedFrames> {
+        if !self.batch.sealed.is_empty() {
+            self.append_batch()?;
+        }
+        let shape = Shape {
+            raw_len: self.raw_len,
+            frame_log2: self.frame_log2,
+        };
+        debug_assert_eq!(shape.frame_count(), self.frames.len() as u64);
+        let frames = if self.frames.len() <= INLINE_FRAMES_MAX {
+            Frames::Listed(self.frames)
+        } else {
+            let plain = encode_index(&self.frames);
+            let writer = self.claim.writer();
+            let ordinal = writer.reserve(1)?;
+            let mut bytes = Vec::new();
+            let sealed = writer
+                .context()
+                .seal(
+                    BlockKind::FrameIndex,
+                    ordinal,
+                    0,
+                    0,
+                    &[],
+                    &plain,
+                    scratch,
+                    &mut bytes,
+                )
+                .map_err(|error| Error::invalid("the value has too many frames").because(error))?;
+            let offset = writer.append(&bytes, &[sealed])?;
+            let disk_len = self
+                .frames
+                .iter()
+                .map(|frame| u64::from(frame.disk_len))
+                .sum();
+            let index = sealed.handle(offset, plain.len() as u32, ordinal);
+            Frames::Indexed { disk_len, index }
+        };
+        let pointer = BlobPointer {
+            file: self.claim.writer().number(),
+            shape,
+            frames,
+        };
+        Ok(StagedFrames {
+            pointer,
+            claim: self.claim,
+        })
+    }
+}
+
+impl BlobFiles {
+    /// Seals `value` into the active blob file.
+    ///
+    /// # Errors
+    /// `Poisoned`; those of sealing and of the medium.
+    pub(crate) fn stage(&self, value: &[u8], effort: Effort) -> Result<StagedFrames> {
+        let writer = ValueWriter::new(self)?;
+        with_scratch(|scratch| {
+            scratch.limit_level((effort == Effort::Low).then_some(LEVEL_LOW));
+            writer.write_all(value, scratch)
+        })
+    }
+}

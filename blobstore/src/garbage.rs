@@ -1,0 +1,385 @@
+//! Which bytes of which blob file are dead: the ledger behind garbage collection.
+//!
+//! - Facts live in the manifest's annex, so they commit with the compaction that makes them true.
+//! - No two writers share a record: a blob file's own record is written by the store alone, and each
+//!   flush or compaction adds records of its own number, which are summed when they are read. So
+//!   nothing is lost, whoever commits first.
+//! - A file is whole dead when every byte handed to the tree was dropped again. Bytes that never
+//!   reached the tree (a crash between staging and writing) are not counted as live to begin with.
+//! - A file left unfinished by a crash has no total: it is decided by reading the tree, not the ledger.
+//!
+//! ```text
+//! annex key 'b' | file number u64 BE            a blob file that the store owns
+//!   value: state 1 (0 open, 1 finished) | salt of the file 32
+//!          | finished only: length u64, root 32, live u64
+//! annex key 'g' | file number u64 BE | record number u64 BE     bytes that died in it
+//!   value: dead varint
+//! annex key 'k'                                 highest keyring generation seen
+//!   value: u64
+//! ```
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use coffer_engine::codec::{Reader, put_u64, put_varint};
+use coffer_engine::crypto::SALT_LEN;
+use coffer_engine::file::FileRoot;
+use coffer_engine::{Error, FileId, FileKind, Result};
+
+/// Changes to the annex: a key and its new value, or none.
+pub(crate) type AnnexUpdates = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+/// The annex as the engine hands it out.
+pub(crate) type Annex = BTreeMap<Vec<u8>, Vec<u8>>;
+
+const FILE: u8 = b'b';
+const DEAD: u8 = b'g';
+const KEYRING: u8 = b'k';
+
+/// What the store says of one of its blob files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlobRecord {
+    /// The random bytes of the file: no other file of this number is the one meant.
+    pub(crate) salt: [u8; SALT_LEN],
+    /// What is known once it is closed for ever; `None` while frames are or were being appended.
+    pub(crate) end: Option<BlobEnd>,
+}
+
+/// What is known of a finished blob file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlobEnd {
+    /// Length and digest of the file.
+    pub(crate) root: FileRoot,
+    /// Bytes that the tree pointed to when the file was finished.
+    pub(crate) live_len: u64,
+}
+
+impl BlobRecord {
+    fn encode(self) -> Vec<u8> {
+        let mut out = vec![u8::from(self.end.is_some())];
+        out.extend_from_slice(&self.salt);
+        if let Some(BlobEnd { root, live_len }) = self.end {
+            put_u64(&mut out, root.len);
+            out.extend_from_slice(&root.root);
+            put_u64(&mut out, live_len);
+        }
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
+        let state = reader.u8()?;
+        let salt = reader.array()?;
+        let end = match state {
+            0 => None,
+            1 => Some(BlobEnd {
+                root: FileRoot {
+                    len: reader.u64()?,
+                    root: reader.array()?,
+                },
+                live_len: reader.u64()?,
+            }),
+            _ => return Err(Error::unsupported("a blob file record of a newer version")),
+        };
+        reader.finish()?;
+        Ok(Self { salt, end })
+    }
+}
+
+/// The update that sets or removes the record of a blob file.
+pub(crate) fn record_update(number: u64, record: Option<BlobRecord>) -> (Vec<u8>, Option<Vec<u8>>) {
+    (file_key(number), record.map(BlobRecord::encode))
+}
+
+/// The update that adds `dead_len` to the garbage of a file, under a record number of its own.
+pub(crate) fn dead_update(number: u64, record: u64, dead_len: u64) -> (Vec<u8>, Option<Vec<u8>>) {
+    let mut value = Vec::new();
+    put_varint(&mut value, dead_len);
+    (dead_key(number, record), Some(value))
+}
+
+/// The update that remembers the generation of the keyring.
+pub(crate) fn keyring_update(generation: u64) -> (Vec<u8>, Option<Vec<u8>>) {
+    (vec![KEYRING], Some(generation.to_le_bytes().to_vec()))
+}
+
+fn file_key(number: u64) -> Vec<u8> {
+    let mut key = vec![FILE];
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn dead_key(number: u64, record: u64) -> Vec<u8> {
+    let mut key = vec![DEAD];
+    key.extend_from_slice(&number.to_be_bytes());
+    key.extend_from_slice(&record.to_be_bytes());
+    key
+}
+
+/// One blob file in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) record: BlobRecord,
+    pub(crate) dead_len: u64,
+    dead_records: Vec<u64>,
+}
+
+impl Entry {
+    /// Was every byte that the tree pointed to dropped?
+    pub(crate) fn is_whole_dead(&self) -> bool {
+        self.record
+            .end
+            .is_some_and(|end| self.dead_len >= end.live_len)
+    }
+
+    /// Dead bytes of a finished file in percent of its length.
+    pub(crate) fn garbage_percent(&self) -> u64 {
+        let Some(BlobEnd { root, .. }) = self.record.end else {
+            return 0;
+        };
+        let dead_len = root.len.saturating_sub(self.live_len());
+        dead_len
+            .saturating_mul(100)
+            .checked_div(root.len)
+            .unwrap_or(100)
+    }
+
+    /// Bytes of a finished file that the tree still points to.
+    pub(crate) fn live_len(&self) -> u64 {
+        self.record
+            .end
+            .map_or(0, |end| end.live_len.saturating_sub(self.dead_len))
+    }
+}
+
+/// All blob files, as the annex has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    pub(crate) files: BTreeMap<u64, Entry>,
+    pub(crate) keyring_generation: u64,
+    /// Above every record number in the annex.
+    pub(crate) next_record: u64,
+    /// Garbage records of files that are gone.
+    orphans: Vec<(u64, u64)>,
+}
+
+impl Ledger {
+    /// Reads the annex.
+    ///
+    /// # Errors
+    /// `Corruption` and `Unsupported` for records that this version does not write.
+    pub(crate) fn read(annex: &Annex) -> Result<Self> {
+        let mut ledger = Self::default();
+        for (key, value) in annex {
+            ledger
+                .take(key, value)
+                .map_err(|error| error.part("annex record"))?;
+        }
+        Ok(ledger)
+    }
+
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let mut reader = Reader::new(key);
+        let mut value = Reader::new(value);
+        match reader.u8()? {
+            FILE => {
+                let number = u64::from_be_bytes(reader.array()?);
+                let record = BlobRecord::decode(value.rest())
+                    .map_err(|error| error.in_file(FileId::new(FileKind::Blob, number)))?;
+                let entry = Entry {
+                    record,
+                    dead_len: 0,
+                    dead_records: Vec::new(),
+                };
+                self.files.insert(number, entry);
+            }
+            DEAD => {
+                let number = u64::from_be_bytes(reader.array()?);
+                let record = u64::from_be_bytes(reader.array()?);
+                self.next_record = self.next_record.max(record.saturating_add(1));
+                match self.files.get_mut(&number) {
+                    Some(entry) => {
+                        entry.dead_len = entry.dead_len.saturating_add(value.varint()?);
+                        entry.dead_records.push(record);
+                    }
+                    None => self.orphans.push((number, record)),
+                }
+            }
+            KEYRING => self.keyring_generation = value.u64()?,
+            _ => return Err(Error::unsupported("an annex record of a newer version")),
+        }
+        Ok(())
+    }
+
+    /// How many garbage records could be summed or removed.
+    pub(crate) fn foldable_count(&self) -> usize {
+        let extra = |entry: &Entry| entry.dead_records.len().saturating_sub(1);
+        self.orphans.len() + self.files.values().map(extra).sum::<usize>()
+    }
+
+    /// The updates that leave one garbage record for each file and none for files that are gone.
+    pub(crate) fn fold(&self) -> AnnexUpdates {
+        let mut updates = AnnexUpdates::new();
+        for (number, record) in &self.orphans {
+            updates.push((dead_key(*number, *record), None));
+        }
+        for (number, entry) in &self.files {
+            let [first, rest @ ..] = entry.dead_records.as_slice() else {
+                continue;
+            };
+            if rest.is_empty() {
+                continue;
+            }
+            updates.extend(rest.iter().map(|record| (dead_key(*number, *record), None)));
+            updates.push(dead_update(*number, *first, entry.dead_len));
+        }
+        updates
+    }
+
+    /// The updates that forget a file and its garbage.
+    pub(crate) fn forget(&self, number: u64) -> AnnexUpdates {
+        let mut updates = vec![record_update(number, None)];
+        if let Some(entry) = self.files.get(&number) {
+            let records = entry.dead_records.iter();
+            updates.extend(records.map(|record| (dead_key(number, *record), None)));
+        }
+        updates
+    }
+
+    /// Finished files that nothing points to any more.
+    pub(crate) fn whole_dead(&self) -> Vec<u64> {
+        let dead = self.files.iter().filter(|(_, entry)| entry.is_whole_dead());
+        dead.map(|(number, _)| *number).collect()
+    }
+
+    /// Files worth emptying: `inherited` ones (left unfinished by an earlier session) and those with
+    /// at least `percent_min` of garbage, the oldest first, while their live bytes fit `budget_len`.
+    ///
+    /// At least one is chosen where there is any, whatever the budget.
+    pub(crate) fn victims(
+        &self,
+        percent_min: u8,
+        budget_len: u64,
+        inherited: impl Fn(u64) -> bool,
+    ) -> Vec<u64> {
+        let mut spent_len = 0u64;
+        let mut victims = Vec::new();
+        for (number, entry) in &self.files {
+            let wanted = match entry.record.end {
+                None => inherited(*number),
+                Some(_) => !entry.is_whole_dead() && entry.garbage_percent() >= percent_min.into(),
+            };
+            if !wanted {
+                continue;
+            }
+            spent_len = spent_len.saturating_add(entry.live_len());
+            if spent_len > budget_len && !victims.is_empty() {
+                break;
+            }
+            victims.push(*number);
+        }
+        victims
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const OPEN: BlobRecord = BlobRecord {
+        salt: [1; 32],
+        end: None,
+    };
+
+    fn finished(len: u64, live_len: u64) -> BlobRecord {
+        let root = FileRoot { len, root: [7; 32] };
+        BlobRecord {
+            salt: [2; 32],
+            end: Some(BlobEnd { root, live_len }),
+        }
+    }
+
+    fn apply(annex: &mut Annex, updates: AnnexUpdates) {
+        for (key, value) in updates {
+            match value {
+                Some(value) => annex.insert(key, value),
+                None => annex.remove(&key),
+            };
+        }
+    }
+
+    #[test]
+    fn records_round_trip() {
+        let mut annex = Annex::new();
+        apply(
+            &mut annex,
+            vec![
+                record_update(3, Some(OPEN)),
+                record_update(4, Some(finished(1000, 900))),
+                dead_update(4, 17, 500),
+                dead_update(4, 18, 400),
+                dead_update(9, 2, 1),
+                keyring_update(6),
+            ],
+        );
+        let ledger = Ledger::read(&annex).unwrap();
+        assert_eq!(ledger.files[&3].record, OPEN);
+        assert_eq!(ledger.files[&4].record, finished(1000, 900));
+        assert_eq!(ledger.files[&4].dead_len, 900);
+        assert_eq!((ledger.next_record, ledger.keyring_generation), (19, 6));
+        assert_eq!(ledger.whole_dead(), [4]);
+        for (key, value) in annex.clone() {
+            let mut longer = annex.clone();
+            longer.insert([key.as_slice(), b"x"].concat(), value);
+            longer.insert(vec![b'?'], vec![]);
+            assert!(Ledger::read(&longer).is_err());
+        }
+    }
+
+    #[test]
+    fn victims_are_the_oldest_above_the_ratio_within_the_budget() {
+        let mut annex = Annex::new();
+        for (number, dead_len) in [(1, 100), (2, 600), (3, 1000), (4, 700), (5, 800)] {
+            let updates = vec![
+                record_update(number, Some(finished(1000, 1000))),
+                dead_update(number, number, dead_len),
+            ];
+            apply(&mut annex, updates);
+        }
+        apply(&mut annex, vec![record_update(6, Some(OPEN))]);
+        let ledger = Ledger::read(&annex).unwrap();
+        assert_eq!(ledger.whole_dead(), [3]);
+        assert_eq!(ledger.victims(50, 10_000, |_| false), [2, 4, 5]);
+        assert_eq!(ledger.victims(75, 10_000, |_| true), [5, 6]);
+        assert_eq!(ledger.victims(50, 700, |_| false), [2, 4]);
+        assert_eq!(ledger.victims(50, 0, |_| false), [2]);
+    }
+
+    proptest! {
+        #[test]
+        fn folding_keeps_every_sum(
+            deaths in proptest::collection::vec((1u64..6, 0u64..1000), 0..60),
+            files in proptest::collection::vec(1u64..6, 0..5),
+        ) {
+            let mut annex = Annex::new();
+            for number in files {
+                apply(&mut annex, vec![record_update(number, Some(finished(9999, 9999)))]);
+            }
+            for (record, (number, dead_len)) in (1..).zip(deaths) {
+                apply(&mut annex, vec![dead_update(number, record, dead_len)]);
+            }
+            let before = Ledger::read(&annex).unwrap();
+            apply(&mut annex, before.fold());
+            let after = Ledger::read(&annex).unwrap();
+            prop_assert_eq!(after.foldable_count(), 0);
+            let sums = |ledger: &Ledger| {
+                ledger.files.iter().map(|(n, e)| (*n, e.dead_len)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(sums(&before), sums(&after));
+            for number in before.files.keys() {
+                apply(&mut annex, after.forget(*number));
+            }
+            prop_assert!(annex.is_empty());
+        }
+    }
+}

@@ -1,0 +1,563 @@
+//! The keyring: credentials open slots, slots wrap the root key, the root key wraps everything else.
+//!
+//! - The newest authentic copy decides: a credential that only an older copy knows is refused.
+//! - A store always has at least one slot, and at most [`SLOT_COUNT`] are ever tried.
+//! - A change raises the generation, is written to both copies one after the other, and each is read
+//!   back and unwrapped before the next is touched.
+//! - The root key never leaves this module; nothing here prints a secret.
+
+mod copies;
+mod kdf;
+mod keys;
+mod layout;
+mod wrap;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::fmt;
+
+use coffer_engine::env::Env;
+use coffer_engine::{Error, ErrorKind, Result, StoreId};
+use zeroize::Zeroizing;
+
+use crate::credentials::{Credential, CredentialKind};
+
+pub(crate) use copies::{COPIES, CopyState, scrub_copy};
+pub use kdf::KdfCost;
+pub(crate) use keys::StoreKeys;
+use layout::{Content, Epoch, Image, Slot, Vault};
+pub use layout::{EPOCH_COUNT_MAX, EpochState, SETTINGS_LEN_MAX, SLOT_COUNT};
+use wrap::Seal;
+
+/// What can be said of a slot without opening it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotInfo {
+    /// Number of the slot.
+    pub number: u8,
+    /// What opens it.
+    pub kind: CredentialKind,
+    /// Cost of its key derivation.
+    pub cost: KdfCost,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+}
+
+/// What a keyring says without a key; nothing of it is authenticated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyringInfo {
+    /// The store it belongs to.
+    pub store_id: StoreId,
+    /// Grows by one with each change.
+    pub generation: u64,
+    /// Version of the keyring format.
+    pub format_version: u32,
+    /// The slots in use.
+    pub slots: Vec<SlotInfo>,
+}
+
+/// An opened keyring.
+pub struct Keyring {
+    content: Content,
+    root: Zeroizing<[u8; 32]>,
+    vault: Vault,
+    opened_by: u8,
+    stale_copies: bool,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Keyring({}, generation {})",
+            self.content.store_id, self.content.generation
+        )
+    }
+}
+
+impl Keyring {
+    /// Does the directory hold a copy of a keyring?
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub fn exists(env: &Env) -> Result<bool> {
+        Ok(env.fs.list()?.iter().any(|id| COPIES.contains(id)))
+    }
+
+    /// Makes a new keyring with one slot, a fresh root key and epoch 1, and writes both copies.
+    ///
+    /// The caller holds the lock of the store and knows that the directory holds no store.
+    ///
+    /// # Errors
+    /// `Invalid` for an unfit credential, cost or settings that are too long; those of the medium.
+    pub(crate) fn create(
+        env: &Env,
+        store_id: StoreId,
+        credential: &Credential,
+        cost: KdfCost,
+        settings: &[u8],
+    ) -> Result<Self> {
+        credential.validate()?;
+        cost.validate()?;
+        if settings.len() > SETTINGS_LEN_MAX {
+            return Err(Error::invalid("settings are too long for the keyring"));
+        }
+        let root = random_key(env)?;
+        let now = env.clock.now().as_secs();
+        let epoch = Epoch {
+            epoch: 1,
+            state: EpochState::Active,
+            created: now,
+            master: random_key(env)?,
+        };
+        let vault = Vault {
+            current: 1,
+            epochs: vec![epoch],
+            settings: settings.to_vec(),
+        };
+        let mut slots = [const { None }; SLOT_COUNT];
+        slots[0] = Some(make_slot(env, store_id, 0, credential, cost, &root)?);
+        let empty = Seal {
+            salt: [0; 32],
+            commitment: [0; 32],
+            tag: [0; 16],
+        };
+        let content = Content {
+            store_id,
+            generation: 0,
+            written: now,
+            slots,
+            vault_seal: empty,
+            vault: Box::new([0; layout::VAULT_LEN]),
+        };
+        let mut keyring = Self {
+            content,
+            root,
+            vault,
+            opened_by: 0,
+            stale_copies: false,
+        };
+        let slots = keyring.content.slots.clone();
+        keyring.install(env, slots, Some((0, credential)))?;
+        Ok(keyring)
+    }
+
+    /// Opens the keyring of the store in `env`.
+    ///
+    /// # Errors
+    /// `Authentication` for a wrong credential, an altered or weakened keyring, and a credential that
+    /// was removed; `Corruption` where neither copy can be read; `Unsupported` for a newer format.
+    pub fn open(env: &Env, credential: &Credential) -> Result<Self> {
+        let mut images: Vec<Image> = Vec::new();
+        let mut stale_copies = false;
+        let mut first_fault = None;
+        for id in COPIES {
+            match copies::read_copy(env, id) {
+                Ok(copy) => {
+                    stale_copies |= copy.healed;
+                    if !images.contains(&copy.image) {
+                        images.push(copy.image);
+                    }
+                }
+                Err(error) => {
+                    stale_copies = true;
+                    first_fault.get_or_insert(error);
+                }
+            }
+        }
+        stale_copies |= images.len() > 1;
+        images.sort_by_key(|image| Reverse(image.decode().map_or(0, |content| content.generation)));
+        let mut refused = None;
+        for image in &images {
+            match Self::open_image(image, credential) {
+                Ok(mut keyring) => {
+                    keyring.stale_copies = stale_copies;
+                    keyring.refuse_older(&images)?;
+                    return Ok(keyring);
+                }
+                Err(error) => {
+                    refused.get_or_insert(error);
+                }
+            }
+        }
+        Err(refused
+            .or(first_fault)
+            .unwrap_or_else(|| Error::corruption("the keyring is missing")))
+    }
+
+    /// What the keyring says without a key.
+    ///
+    /// # Errors
+    /// `Corruption` where neither copy can be read, `Unsupported` for a newer format.
+    pub fn inspect(env: &Env) -> Result<KeyringInfo> {
+        let mut best: Option<Content> = None;
+        let mut fault = None;
+        for id in COPIES {
+            match copies::read_copy(env, id).and_then(|copy| copy.image.decode()) {
+                Ok(content) => {
+                    if best
+                        .as_ref()
+                        .is_none_or(|best| best.generation < content.generation)
+                    {
+                        best = Some(content);
+                    }
+                }
+                Err(error) => {
+                    fault.get_or_insert(error);
+                }
+            }
+        }
+        match best {
+            Some(content) => Ok(KeyringInfo {
+                store_id: content.store_id,
+                generation: content.generation,
+                format_version: layout::FORMAT_VERSION,
+                slots: slot_infos(&content),
+            }),
+            None => Err(fault.unwrap_or_else(|| Error::corruption("the keyring is missing"))),
+        }
+    }
+
+    /// The slots in use.
+    #[must_use]
+    pub fn slots(&self) -> Vec<SlotInfo> {
+        slot_infos(&self.content)
+    }
+
+    /// The slot that the credential opened.
+    #[must_use]
+    pub fn opened_by(&self) -> u8 {
+        self.opened_by
+    }
+
+    /// The store it belongs to.
+    #[must_use]
+    pub fn store_id(&self) -> StoreId {
+        self.content.store_id
+    }
+
+    /// Grows by one with each change.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.content.generation
+    }
+
+    /// The settings given at creation, authenticated.
+    pub(crate) fn settings(&self) -> &[u8] {
+        &self.vault.settings
+    }
+
+    /// The master keys of all epochs.
+    pub(crate) fn keys(&self) -> StoreKeys {
+        StoreKeys::new(&self.vault)
+    }
+
+    /// Adds a slot for `credential` and returns its number.
+    ///
+    /// # Errors
+    /// `Invalid` where all slots are in use or the credential is unfit, `Locked` while another
+    /// process holds the store; those of the medium, after which both copies still open.
+    pub fn add(&mut self, env: &Env, credential: &Credential, cost: KdfCost) -> Result<u8> {
+        let free = self
+            .content
+            .slots
+            .iter()
+            .position(Option::is_none)
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "all {SLOT_COUNT} slots are in use; remove one first"
+                ))
+            })?;
+        let number = u8::try_from(free).expect("few slots");
+        self.replace_slot(env, number, credential, cost)?;
+        Ok(number)
+    }
+
+    /// Puts `credential` in the place of the slot that opened this keyring.
+    ///
+    /// # Errors
+    /// As [`Keyring::add`].
+    pub fn change(&mut self, env: &Env, credential: &Credential, cost: KdfCost) -> Result<()> {
+        self.replace_slot(env, self.opened_by, credential, cost)
+    }
+
+    /// Removes slot `number`.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty slot and for the last one, `Locked` while another process holds the
+    /// store; those of the medium.
+    pub fn remove(&mut self, env: &Env, number: u8) -> Result<()> {
+        let mut slots = self.content.slots.clone();
+        let slot = slots
+            .get_mut(usize::from(number))
+            .filter(|slot| slot.is_some());
+        let Some(slot) = slot else {
+            return Err(Error::invalid(format!("slot {number} is not in use")));
+        };
+        *slot = None;
+        if slots.iter().all(Option::is_none) {
+            return Err(Error::invalid(
+                "this is the last slot; without it nobody could open the store again",
+            ));
+        }
+        let _lock = env.fs.lock()?;
+        self.refuse_if_changed(env)?;
+        self.install(env, slots, None)
+    }
+
+    /// Writes both copies anew where one of them was damaged, missing or older.
+    ///
+    /// The caller holds the lock of the store.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub(crate) fn heal(&mut self, env: &Env) -> Result<()> {
+        if self.stale_copies {
+            self.write_copies(env, None)?;
+        }
+        Ok(())
+    }
+
+    fn replace_slot(
+        &mut self,
+        env: &Env,
+        number: u8,
+        credential: &Credential,
+        cost: KdfCost,
+    ) -> Result<()> {
+        credential.validate()?;
+        cost.validate()?;
+        let _lock = env.fs.lock()?;
+        self.refuse_if_changed(env)?;
+        let slot = make_slot(
+            env,
+            self.content.store_id,
+            number,
+            credential,
+            cost,
+            &self.root,
+        )?;
+        let mut slots = self.content.slots.clone();
+        slots[usize::from(number)] = Some(slot);
+        self.install(env, slots, Some((number, credential)))
+    }
+
+    /// Makes the next generation of `slots` and writes it; on an error the object stays as it was.
+    fn install(
+        &mut self,
+        env: &Env,
+        slots: [Option<Slot>; SLOT_COUNT],
+        test: Option<(u8, &Credential)>,
+    ) -> Result<()> {
+        let generation = self.content.generation + 1;
+        let mut salt = [0; 32];
+        env.entropy.fill(&mut salt)?;
+        let mut vault = self.vault.encode();
+        let context = vault_context(self.content.store_id, generation);
+        let vault_seal = wrap::wrap(self.root.as_slice(), salt, &context, vault.as_mut_slice());
+        let content = Content {
+            store_id: self.content.store_id,
+            generation,
+            written: env.clock.now().as_secs(),
+            slots,
+            vault_seal,
+            vault: Box::new(*vault),
+        };
+        let before = core::mem::replace(&mut self.content, content);
+        let written = self.write_copies(env, test);
+        if written.is_err() {
+            self.content = before;
+        }
+        written
+    }
+
+    fn write_copies(&mut self, env: &Env, test: Option<(u8, &Credential)>) -> Result<()> {
+        let image = self.content.encode(&self.mac_key());
+        for id in COPIES {
+            copies::write_copy(env, id, &image, &mut |image| self.test_unwrap(image, test))?;
+        }
+        self.stale_copies = false;
+        Ok(())
+    }
+
+    /// Would this image open, with the credential just added and with the root key?
+    fn test_unwrap(&self, image: &Image, test: Option<(u8, &Credential)>) -> Result<()> {
+        let wrong = || Error::io("the keyring just written does not open").part("keyring");
+        let content = image.decode()?;
+        if !image.is_authentic(&self.mac_key()) {
+            return Err(wrong());
+        }
+        open_vault(&content, &self.root)?;
+        if let Some((number, credential)) = test {
+            let slot = content.slots[usize::from(number)]
+                .as_ref()
+                .ok_or_else(wrong)?;
+            let root = open_slot(content.store_id, number, slot, credential)?.ok_or_else(wrong)?;
+            if root != self.root {
+                return Err(wrong());
+            }
+        }
+        Ok(())
+    }
+
+    fn open_image(image: &Image, credential: &Credential) -> Result<Self> {
+        let content = image.decode()?;
+        let kind = credential.kind();
+        for (number, slot) in (0..).zip(&content.slots) {
+            let Some(slot) = slot.as_ref().filter(|slot| slot.kind == kind) else {
+                continue;
+            };
+            let Some(root) = open_slot(content.store_id, number, slot, credential)? else {
+                continue;
+            };
+            if !image.is_authentic(&mac_key(content.store_id, &root)) {
+                return Err(Error::authentication("the keyring was altered").part("keyring"));
+            }
+            let vault = open_vault(&content, &root)?;
+            return Ok(Self {
+                content,
+                root,
+                vault,
+                opened_by: number,
+                stale_copies: false,
+            });
+        }
+        Err(Error::authentication(format!(
+            "no slot of the keyring opens with this {}",
+            kind.word()
+        )))
+    }
+
+    /// Another copy that is authentic and newer does not know this credential any more.
+    fn refuse_older(&self, images: &[Image]) -> Result<()> {
+        let key = self.mac_key();
+        for image in images.iter().filter(|image| image.is_authentic(&key)) {
+            if image.decode()?.generation > self.content.generation {
+                return Err(Error::authentication(
+                    "this credential opens only an older copy of the keyring: it was changed or removed",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_if_changed(&self, env: &Env) -> Result<()> {
+        if Self::inspect(env)?.generation == self.content.generation {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "the keyring changed meanwhile; open it again",
+        ))
+    }
+
+    fn mac_key(&self) -> Zeroizing<[u8; 32]> {
+        mac_key(self.content.store_id, &self.root)
+    }
+}
+
+fn slot_infos(content: &Content) -> Vec<SlotInfo> {
+    let info = |(number, slot): (u8, &Option<Slot>)| {
+        slot.as_ref().map(|slot| SlotInfo {
+            number,
+            kind: slot.kind,
+            cost: slot.cost,
+            created: slot.created,
+        })
+    };
+    (0..).zip(&content.slots).filter_map(info).collect()
+}
+
+fn random_key(env: &Env) -> Result<Zeroizing<[u8; 32]>> {
+    let mut key = Zeroizing::new([0; 32]);
+    env.entropy.fill(key.as_mut_slice())?;
+    Ok(key)
+}
+
+fn mac_key(store_id: StoreId, root: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    let context = [b"coffer/1/keyring-mac".as_slice(), &store_id.0].concat();
+    Zeroizing::new(wrap::derive(root, &[0; 32], &context)[0])
+}
+
+fn vault_context(store_id: StoreId, generation: u64) -> Vec<u8> {
+    [
+        b"coffer/1/vault".as_slice(),
+        &store_id.0,
+        &generation.to_le_bytes(),
+    ]
+    .concat()
+}
+
+fn slot_context(store_id: StoreId, number: u8, kind: CredentialKind, cost: KdfCost) -> Vec<u8> {
+    let mut context = [
+        b"coffer/1/slot".as_slice(),
+        &store_id.0,
+        &[number, kind as u8],
+    ]
+    .concat();
+    for part in [cost.memory_kib, cost.passes, cost.lanes] {
+        context.extend_from_slice(&part.to_le_bytes());
+    }
+    context
+}
+
+fn make_slot(
+    env: &Env,
+    store_id: StoreId,
+    number: u8,
+    credential: &Credential,
+    cost: KdfCost,
+    root: &[u8; 32],
+) -> Result<Slot> {
+    let mut salt = [0; 32];
+    env.entropy.fill(&mut salt)?;
+    let kind = credential.kind();
+    let stretched = kdf::stretch(credential, &salt, cost)?;
+    let mut wrapped = *root;
+    let context = slot_context(store_id, number, kind, cost);
+    let seal = wrap::wrap(stretched.as_slice(), salt, &context, &mut wrapped);
+    Ok(Slot {
+        kind,
+        cost,
+        created: env.clock.now().as_secs(),
+        seal,
+        wrapped,
+    })
+}
+
+/// `None` where the credential does not fit the slot.
+fn open_slot(
+    store_id: StoreId,
+    number: u8,
+    slot: &Slot,
+    credential: &Credential,
+) -> Result<Option<Zeroizing<[u8; 32]>>> {
+    if slot.cost.validate().is_err() {
+        return Err(Error::new(
+            ErrorKind::Authentication,
+            format!("the key derivation cost of slot {number} is out of bounds: it was altered"),
+        )
+        .part("keyring"));
+    }
+    let stretched = kdf::stretch(credential, &slot.seal.salt, slot.cost)?;
+    let context = slot_context(store_id, number, slot.kind, slot.cost);
+    let mut root = Zeroizing::new(slot.wrapped);
+    let fits = wrap::unwrap(
+        stretched.as_slice(),
+        &slot.seal,
+        &context,
+        root.as_mut_slice(),
+    )?;
+    Ok(fits.then_some(root))
+}
+
+fn open_vault(content: &Content, root: &[u8; 32]) -> Result<Vault> {
+    let mut plain = Zeroizing::new(*content.vault);
+    let context = vault_context(content.store_id, content.generation);
+    if !wrap::unwrap(root, &content.vault_seal, &context, plain.as_mut_slice())? {
+        return Err(Error::authentication("the epoch table was altered").part("keyring"));
+    }
+    Vault::decode(&plain)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+use alloc::sync::Arc;
+
+use coffer_engine::ErrorKind;
+use coffer_engine::env::{Env, OpenMode, mem};
+
+use super::*;
+use crate::keyring::layout::CONTENT_LEN;
+
+const COST: KdfCost = KdfCost::FLOOR;
+const STORE: StoreId = StoreId([3; 16]);
+
+fn pass(text: &str) -> Credential {
+    Credential::passphrase(text.as_bytes())
+}
+
+fn fresh() -> (Env, Keyring) {
+    let env = mem::env();
+    let keyring = Keyring::create(&env, STORE, &pass("one"), COST, b"settings").unwrap();
+    (env, keyring)
+}
+
+fn refusal(env: &Env, credential: &Credential) -> ErrorKind {
+    Keyring::open(env, credential)
+        .expect_err("must be refused")
+        .kind()
+}
+
+fn bytes_of(env: &Env, id: coffer_engine::FileId) -> Vec<u8> {
+    let file = env.fs.open(id, OpenMode::Read).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read_at(0, &mut bytes).unwrap();
+    bytes
+}
+
+fn overwrite(env: &Env, id: coffer_engine::FileId, bytes: &[u8]) {
+    env.fs.remove(id).unwrap();
+    env.fs
+        .open(id, OpenMode::Create)
+        .unwrap()
+        .append(bytes)
+        .unwrap();
+}
+
+/// Rewrites an image as an attacker without keys can: checksum and parity right, MAC not.
+fn forge(env: &Env, id: coffer_engine::FileId, change: impl Fn(&mut [u8; CONTENT_LEN])) {
+    let mut image = copies::read_copy(env, id).unwrap().image;
+    change(&mut image.0);
+    let checksum = xxhash_rust::xxh3::xxh3_128(&image.0[..4080]);
+    image.0[4080..].copy_from_slice(&checksum.to_le_bytes());
+    copies::write_copy(env, id, &image, &mut |_| Ok(())).unwrap();
+}
+
+#[test]
+fn opens_with_its_credential_only() {
+    let (env, made) = fresh();
+    let opened = Keyring::open(&env, &pass("one")).unwrap();
+    assert_eq!(opened.root, made.root);
+    assert_eq!(opened.vault.epochs[0].master, made.vault.epochs[0].master);
+    assert_eq!(opened.settings(), b"settings");
+    assert_eq!(opened.generation(), 1);
+    assert!(!opened.stale_copies);
+    assert_eq!(refusal(&env, &pass("two")), ErrorKind::Authentication);
+    let same_bytes = Credential::key_file(&[b'x'; 32]);
+    assert_eq!(refusal(&env, &same_bytes), ErrorKind::Authentication);
+}
+
+#[test]
+fn a_passphrase_does_not_open_a_key_file_slot_of_the_same_bytes() {
+    let env = mem::env();
+    let bytes = [b'k'; 40];
+    Keyring::create(&env, STORE, &Credential::key_file(&bytes), COST, b"").unwrap();
+    assert!(Keyring::open(&env, &Credential::key_file(&bytes)).is_ok());
+    assert_eq!(
+        refusal(&env, &Credential::passphrase(&bytes)),
+        ErrorKind::Authentication
+    );
+}
+
+#[test]
+fn add_change_remove_list() {
+    let (env, mut keyring) = fresh();
+    let key_file = Credential::key_file(&[9; 64]);
+    assert_eq!(keyring.add(&env, &key_file, COST).unwrap(), 1);
+    assert!(Keyring::open(&env, &pass("one")).is_ok());
+    let mut by_file = Keyring::open(&env, &key_file).unwrap();
+    assert_eq!(by_file.opened_by(), 1);
+    let kinds: Vec<_> = by_file
+        .slots()
+        .iter()
+        .map(|slot| (slot.number, slot.kind))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            (0, CredentialKind::Passphrase),
+            (1, CredentialKind::KeyFile)
+        ]
+    );
+    assert_eq!(Keyring::inspect(&env).unwrap().slots, by_file.slots());
+
+    by_file.change(&env, &pass("three"), COST).unwrap();
+    assert_eq!(refusal(&env, &key_file), ErrorKind::Authentication);
+    let mut third = Keyring::open(&env, &pass("three")).unwrap();
+    third.remove(&env, 0).unwrap();
+    assert_eq!(refusal(&env, &pass("one")), ErrorKind::Authentication);
+    assert_eq!(
+        third.remove(&env, 1).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+    assert_eq!(
+        third.remove(&env, 7).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+    assert_eq!(
+        third.remove(&env, 200).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+    assert_eq!(Keyring::open(&env, &pass("three")).unwrap().generation(), 4);
+}
+
+#[test]
+fn slots_are_bounded() {
+    let (env, mut keyring) = fresh();
+    for number in 1..SLOT_COUNT {
+        keyring
+            .add(&env, &pass(&format!("pass {number}")), COST)
+            .unwrap();
+    }
+    assert_eq!(
+        keyring.add(&env, &pass("ninth"), COST).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+    assert_eq!(Keyring::open(&env, &pass("pass 7")).unwrap().opened_by(), 7);
+}
+
+#[test]
+fn edits_wait_for_the_lock_and_for_nobody_else() {
+    let (env, mut keyring) = fresh();
+    let mut other = Keyring::open(&env, &pass("one")).unwrap();
+    let lock = env.fs.lock().unwrap();
+    assert_eq!(
+        keyring.add(&env, &pass("x"), COST).unwrap_err().kind(),
+        ErrorKind::Locked
+    );
+    drop(lock);
+    keyring.add(&env, &pass("x"), COST).unwrap();
+    assert_eq!(
+        other.add(&env, &pass("y"), COST).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+}
+
+#[test]
+fn flipped_bits_are_healed_in_either_copy() {
+    let (env, _) = fresh();
+    for (round, id) in COPIES.into_iter().enumerate() {
+        let whole = bytes_of(&env, id);
+        for offset in (round..whole.len()).step_by(509) {
+            let mut bytes = whole.clone();
+            bytes[offset] ^= 0x10;
+            overwrite(&env, id, &bytes);
+            assert_eq!(
+                scrub_copy(&env, id, false).unwrap(),
+                CopyState::Healed,
+                "{offset}"
+            );
+            assert_eq!(
+                scrub_copy(&env, id, true).unwrap(),
+                CopyState::Healed,
+                "{offset}"
+            );
+            assert_eq!(bytes_of(&env, id), whole, "{offset}");
+            assert_eq!(scrub_copy(&env, id, false).unwrap(), CopyState::Whole);
+        }
+    }
+}
+
+#[test]
+fn one_copy_is_enough_and_the_other_is_made_anew() {
+    for lost in COPIES {
+        let (env, made) = fresh();
+        let whole = bytes_of(&env, lost);
+        env.fs.remove(lost).unwrap();
+        let mut opened = Keyring::open(&env, &pass("one")).unwrap();
+        assert_eq!(opened.root, made.root);
+        opened.heal(&env).unwrap();
+        assert_eq!(bytes_of(&env, lost), whole);
+        overwrite(&env, lost, &whole[..1000]);
+        let mut opened = Keyring::open(&env, &pass("one")).unwrap();
+        opened.heal(&env).unwrap();
+        assert_eq!(bytes_of(&env, lost), whole);
+    }
+    let (env, _) = fresh();
+    for id in COPIES {
+        overwrite(&env, id, b"not a keyring");
+    }
+    assert_eq!(refusal(&env, &pass("one")), ErrorKind::Corruption);
+    assert!(Keyring::inspect(&env).is_err());
+    for id in COPIES {
+        env.fs.remove(id).unwrap();
+    }
+    assert_eq!(refusal(&env, &pass("one")), ErrorKind::Corruption);
+}
+
+#[test]
+fn an_older_copy_does_not_bring_a_credential_back() {
+    let (env, mut keyring) = fresh();
+    let old = bytes_of(&env, COPIES[1]);
+    keyring.change(&env, &pass("two"), COST).unwrap();
+    for id in COPIES {
+        let new = bytes_of(&env, id);
+        overwrite(&env, id, &old);
+        assert_eq!(refusal(&env, &pass("one")), ErrorKind::Authentication);
+        let mut opened = Keyring::open(&env, &pass("two")).unwrap();
+        assert_eq!(opened.generation(), 2);
+        opened.heal(&env).unwrap();
+        assert_eq!(bytes_of(&env, id), new);
+    }
+}
+
+#[test]
+fn weakened_and_altered_slots_are_named() {
+    let weaken =
+        |content: &mut [u8; CONTENT_LEN]| content[68..72].copy_from_slice(&1u32.to_le_bytes());
+    let inflate = |content: &mut [u8; CONTENT_LEN]| content[68..72].fill(0xff);
+    let more_passes = |content: &mut [u8; CONTENT_LEN]| content[72] = 2;
+    let tag = |content: &mut [u8; CONTENT_LEN]| content[64 + 88] ^= 1;
+    let wrapped = |content: &mut [u8; CONTENT_LEN]| content[64 + 104] ^= 1;
+    let vault = |content: &mut [u8; CONTENT_LEN]| content[1700] ^= 1;
+    let generation = |content: &mut [u8; CONTENT_LEN]| content[32] = 200;
+    let store = |content: &mut [u8; CONTENT_LEN]| content[16] ^= 1;
+    let swap = |content: &mut [u8; CONTENT_LEN]| content.copy_within(64..256, 256);
+    let changes: [&dyn Fn(&mut [u8; CONTENT_LEN]); 9] = [
+        &weaken,
+        &inflate,
+        &more_passes,
+        &tag,
+        &wrapped,
+        &vault,
+        &generation,
+        &store,
+        &swap,
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let (env, _) = fresh();
+        forge(&env, COPIES[0], change);
+        let opened = Keyring::open(&env, &pass("one")).expect("the other copy is whole");
+        assert_eq!(opened.generation(), 1, "change {index}");
+        assert!(opened.stale_copies);
+        forge(&env, COPIES[1], change);
+        assert_eq!(
+            refusal(&env, &pass("one")),
+            ErrorKind::Authentication,
+            "change {index}"
+        );
+    }
+}
+
+#[test]
+fn a_newer_format_is_unsupported() {
+    let (env, _) = fresh();
+    for id in COPIES {
+        forge(&env, id, |content| content[8] = 2);
+    }
+    assert_eq!(refusal(&env, &pass("one")), ErrorKind::Unsupported);
+}
+
+#[test]
+fn a_write_that_fails_leaves_the_old_credential_working() {
+    let (env, mut keyring) = fresh();
+    let broken = Env {
+        fs: Arc::new(ReadOnly(Arc::clone(&env.fs))),
+        ..env.clone()
+    };
+    assert!(keyring.change(&broken, &pass("two"), COST).is_err());
+    assert!(Keyring::open(&env, &pass("one")).is_ok());
+    keyring.change(&env, &pass("two"), COST).unwrap();
+    assert!(Keyring::open(&env, &pass("two")).is_ok());
+}
+
+/// Lets nothing be created.
+struct ReadOnly(Arc<dyn coffer_engine::env::Fs>);
+
+impl coffer_engine::env::Fs for ReadOnly {
+    fn open(
+        &self,
+        id: coffer_engine::FileId,
+        mode: OpenMode,
+    ) -> Result<Arc<dyn coffer_engine::env::File>> {
+        if mode == OpenMode::Read {
+            self.0.open(id, mode)
+        } else {
+            Err(Error::no_space("full"))
+        }
+    }
+    fn rename(&self, from: coffer_engine::FileId, to: coffer_engine::FileId) -> Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, id: coffer_engine::FileId) -> Result<()> {
+        self.0.remove(id)
+    }
+    fn list(&self) -> Result<Vec<coffer_engine::FileId>> {
+        self.0.list()
+    }
+    fn sync_dir(&self) -> Result<()> {
+        self.0.sync_dir()
+    }
+    fn lock(&self) -> Result<alloc::boxed::Box<dyn Send + Sync>> {
+        self.0.lock()
+    }
+    fn space(&self) -> Result<coffer_engine::env::Space> {
+        self.0.space()
+    }
+}

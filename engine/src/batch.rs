@@ -1,0 +1,308 @@
+//! Write batches: operations that become visible together and survive together.
+//!
+//! - A batch is one unit of history: it lies in one record of the log, never in two.
+//! - Operation `i` of a batch has sequence number `first + i`.
+//! - Decoding a batch from the log never panics and never trusts a length.
+//!
+//! ```text
+//! batch: | first seqno u64 | count u32 | flags u8 | ops length u32 | ops | digests u32 * count |
+//! op:    | kind u8 | key length varint | value length varint | key | value |
+//! ```
+//! All integers are little-endian; flag bit 0: digests follow (else that part is empty).
+
+use alloc::vec::Vec;
+
+use crate::codec::{Reader, put_varint};
+use crate::entry::{EntryRef, KEY_LEN_MAX, VALUE_LEN_MAX, content_digest, stamp};
+use crate::error::{Error, Result};
+use crate::types::{KeyKind, SeqNo};
+
+const FLAG_DIGESTS: u8 = 1;
+const HEAD_LEN: usize = 8 + 4 + 1 + 4;
+
+/// Operations that are applied all or none.
+#[derive(Clone, Debug, Default)]
+pub struct WriteBatch {
+    ops: Vec<u8>,
+    digests: Vec<u32>,
+    oversized: bool,
+}
+
+impl WriteBatch {
+    /// Longest key in bytes.
+    pub const KEY_LEN_MAX: usize = KEY_LEN_MAX;
+    /// Longest value in bytes.
+    pub const VALUE_LEN_MAX: usize = VALUE_LEN_MAX;
+    /// Longest batch in bytes, so that it fits into one record of the log.
+    pub const LEN_MAX: usize = 12 * 1024 * 1024;
+
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets `key` to `value`.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.push(KeyKind::Put, key, value);
+    }
+
+    /// Sets `key` to a value that lies elsewhere, where `pointer` says.
+    pub fn put_indirect(&mut self, key: &[u8], pointer: &[u8]) {
+        self.push(KeyKind::Indirect, key, pointer);
+    }
+
+    /// Removes `key`.
+    pub fn delete(&mut self, key: &[u8]) {
+        self.push(KeyKind::Delete, key, &[]);
+    }
+
+    /// How many operations there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.digests.len()
+    }
+
+    /// Are there none?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.digests.is_empty()
+    }
+
+    /// Bytes of all operations.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.ops.len()
+    }
+
+    fn push(&mut self, kind: KeyKind, key: &[u8], value: &[u8]) {
+        self.oversized |= key.len() > KEY_LEN_MAX || value.len() > VALUE_LEN_MAX;
+        self.ops.reserve(key.len() + value.len() + 11);
+        self.ops.push(kind as u8);
+        put_varint(&mut self.ops, key.len() as u64);
+        put_varint(&mut self.ops, value.len() as u64);
+        self.ops.extend_from_slice(key);
+        self.ops.extend_from_slice(value);
+        self.digests.push(content_digest(kind, key, value));
+    }
+
+    /// Refuses keys, values and batches that are too long.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.oversized {
+            return Err(Error::invalid(
+                "a key or value of the batch is too long (keys: 32 KiB, values: 8 MiB)",
+            ));
+        }
+        if self.ops.len() + 4 * self.digests.len() > Self::LEN_MAX {
+            return Err(Error::invalid(
+                "the batch is too long (12 MiB); write it in parts",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Appends the batch to the payload of a record.
+    pub(crate) fn encode(&self, first: SeqNo, with_digests: bool, out: &mut Vec<u8>) {
+        out.reserve(self.encoded_len());
+        out.extend_from_slice(&first.to_le_bytes());
+        out.extend_from_slice(&(self.digests.len() as u32).to_le_bytes());
+        out.push(if with_digests { FLAG_DIGESTS } else { 0 });
+        out.extend_from_slice(&(self.ops.len() as u32).to_le_bytes());
+        out.extend_from_slice(&self.ops);
+        if with_digests {
+            self.digests
+                .iter()
+                .for_each(|digest| out.extend_from_slice(&digest.to_le_bytes()));
+        }
+    }
+
+    /// Upper bound of what [`WriteBatch::encode`] appends.
+    pub(crate) fn encoded_len(&self) -> usize {
+        HEAD_LEN + self.ops.len() + 4 * self.digests.len()
+    }
+
+    /// The batch as decoding would give it.
+    pub(crate) fn as_ref(&self, first: SeqNo) -> BatchRef<'_> {
+        BatchRef {
+            first,
+            ops: &self.ops,
+            digests: Digests::Computed(&self.digests),
+        }
+    }
+}
+
+/// Where the digests of a batch come from.
+#[derive(Clone, Copy, Debug)]
+enum Digests<'a> {
+    /// From the writer of the batch.
+    Computed(&'a [u32]),
+    /// From the log.
+    Read(&'a [u8]),
+    /// There are none.
+    Absent,
+}
+
+/// A batch with its place in history.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchRef<'a> {
+    /// Sequence number of the first operation.
+    pub(crate) first: SeqNo,
+    ops: &'a [u8],
+    digests: Digests<'a>,
+}
+
+impl<'a> BatchRef<'a> {
+    /// Takes the next batch out of the payload of a record.
+    pub(crate) fn decode(payload: &mut Reader<'a>) -> Result<(Self, u32)> {
+        let first = payload.u64()?;
+        let count = payload.u32()?;
+        let flags = payload.u8()?;
+        let ops_len = payload.u32()? as usize;
+        let ops = payload.take(ops_len)?;
+        let digests = match flags {
+            0 => Digests::Absent,
+            FLAG_DIGESTS => Digests::Read(payload.take((count as usize).saturating_mul(4))?),
+            _ => return Err(Error::unsupported("unknown flags in a batch").part("batch")),
+        };
+        Ok((
+            Self {
+                first,
+                ops,
+                digests,
+            },
+            count,
+        ))
+    }
+
+    /// The entries, with full digests where the batch has them.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Result<EntryRef<'a>>> + use<'a> {
+        let Self {
+            first,
+            ops,
+            digests,
+        } = *self;
+        let mut ops = Reader::new(ops);
+        let mut index = 0_usize;
+        core::iter::from_fn(move || {
+            if ops.is_empty() {
+                return None;
+            }
+            let seqno = first.saturating_add(index as u64);
+            let entry = decode_op(&mut ops).map(|(kind, key, value)| {
+                let content = match digests {
+                    Digests::Computed(list) => list.get(index).copied(),
+                    Digests::Read(list) => list
+                        .as_chunks()
+                        .0
+                        .get(index)
+                        .copied()
+                        .map(u32::from_le_bytes),
+                    Digests::Absent => None,
+                };
+                let digest = content.map(|content| stamp(content, seqno));
+                EntryRef {
+                    key,
+                    seqno,
+                    kind,
+                    value,
+                    digest,
+                }
+            });
+            index += 1;
+            if entry.is_err() {
+                ops = Reader::new(&[]);
+            }
+            Some(entry)
+        })
+    }
+}
+
+fn decode_op<'a>(ops: &mut Reader<'a>) -> Result<(KeyKind, &'a [u8], &'a [u8])> {
+    let kind = KeyKind::from_byte(ops.u8()?)
+        .ok_or_else(|| Error::unsupported("unknown kind of entry").part("batch"))?;
+    let key_len = ops.varint_u32()? as usize;
+    let value_len = ops.varint_u32()? as usize;
+    if key_len > KEY_LEN_MAX || value_len > VALUE_LEN_MAX {
+        return Err(Error::corruption("a key or value is too long").part("batch"));
+    }
+    Ok((kind, ops.take(key_len)?, ops.take(value_len)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn sample() -> WriteBatch {
+        let mut batch = WriteBatch::new();
+        batch.put(b"alpha", b"one");
+        batch.put_indirect(b"beta", b"pointer");
+        batch.delete(b"gamma");
+        batch.put(b"", b"");
+        batch
+    }
+
+    #[test]
+    fn batches_round_trip_with_and_without_digests() {
+        for with_digests in [false, true] {
+            let mut payload = Vec::new();
+            sample().encode(7, with_digests, &mut payload);
+            sample().encode(11, with_digests, &mut payload);
+            let mut reader = Reader::new(&payload);
+            for first in [7, 11] {
+                let (batch, count) = BatchRef::decode(&mut reader).unwrap();
+                assert_eq!((batch.first, count), (first, 4));
+                let entries: Vec<_> = batch.entries().map(Result::unwrap).collect();
+                let keys: Vec<_> = entries.iter().map(|entry| entry.key).collect();
+                assert_eq!(keys, [&b"alpha"[..], b"beta", b"gamma", b""]);
+                for (i, entry) in entries.iter().enumerate() {
+                    assert_eq!(entry.seqno, first + i as u64);
+                    assert_eq!(entry.digest.is_some(), with_digests);
+                    entry.verify().unwrap();
+                }
+            }
+            reader.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_flip_in_an_operation_is_found() {
+        let mut payload = Vec::new();
+        sample().encode(7, true, &mut payload);
+        let at = payload
+            .windows(3)
+            .position(|window| window == b"one")
+            .unwrap();
+        payload[at] ^= 4;
+        let (batch, _) = BatchRef::decode(&mut Reader::new(&payload)).unwrap();
+        let damaged = batch
+            .entries()
+            .filter(|entry| entry.as_ref().unwrap().verify().is_err());
+        assert_eq!(damaged.count(), 1);
+    }
+
+    #[test]
+    fn too_long_parts_are_refused() {
+        let mut batch = WriteBatch::new();
+        batch.put(&vec![0; KEY_LEN_MAX], &[]);
+        batch.check().unwrap();
+        batch.put(&vec![0; KEY_LEN_MAX + 1], &[]);
+        batch.check().unwrap_err();
+        let mut batch = WriteBatch::new();
+        batch.put(b"k", &vec![0; VALUE_LEN_MAX]);
+        batch.check().unwrap();
+        batch.put(b"l", &vec![0; VALUE_LEN_MAX]);
+        batch.check().unwrap_err();
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_payloads_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let mut reader = Reader::new(&bytes);
+            while let Ok((batch, _)) = BatchRef::decode(&mut reader) {
+                batch.entries().for_each(drop);
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Cursors that join cursors: over a level, over everything, over the live keys of a range.
+//!
+//! - Beneath are cursors over entries in internal order; on top stands [`Cursor`], which shows
+//!   each key once.
+
+mod level;
+mod merge;
+mod range;
+
+pub(crate) use level::LevelCursor;
+pub(crate) use merge::MergeCursor;
+pub use range::Cursor;
+pub(crate) use range::{KeyRange, prefix_range};

@@ -1,0 +1,280 @@
+//! The cursor that callers hold: the live keys of a range at one moment, both ways.
+//!
+//! - It stands *between* two keys, or at either end. `next` returns the key behind that gap and
+//!   moves behind it, `prev` the key before and moves before it.
+//! - It sees the store as it was when it was made, whatever is written or compacted meanwhile.
+//! - Of each key it shows the newest version that is visible, and nothing where that is a
+//!   tombstone.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use crate::cursor::merge::MergeCursor;
+use crate::entry::{Entry, EntryCursor};
+use crate::error::Result;
+use crate::types::{KeyKind, SEQNO_MAX, SeqNo};
+use crate::version::Version;
+
+/// A range of keys with its own copies of the bounds.
+pub(crate) type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// Versions of one key that are stepped over before the cursor seeks instead.
+const STEPS_MAX: usize = 8;
+
+/// Where a cursor stands; the key, where it takes one, is the cursor's `key`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gap {
+    Start,
+    Before,
+    After,
+    End,
+}
+
+/// How the merged cursor beneath stands to the gap.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Travel {
+    /// Anywhere.
+    Unplaced,
+    /// At the first entry behind the gap, or at versions of the key just returned.
+    Ahead,
+    /// At the last entry before the gap.
+    Back,
+}
+
+/// Walks the keys of a range.
+pub struct Cursor {
+    merge: MergeCursor,
+    /// Keeps the files of the tables.
+    _version: Arc<Version>,
+    range: KeyRange,
+    seqno: SeqNo,
+    gap: Gap,
+    key: Vec<u8>,
+    travel: Travel,
+}
+
+impl Cursor {
+    pub(crate) fn new(
+        merge: MergeCursor,
+        version: Arc<Version>,
+        range: KeyRange,
+        seqno: SeqNo,
+    ) -> Self {
+        let (gap, travel) = (Gap::Start, Travel::Unplaced);
+        Self {
+            merge,
+            _version: version,
+            range,
+            seqno,
+            gap,
+            key: Vec::new(),
+            travel,
+        }
+    }
+
+    /// Moves before the first key at or behind `key`, within the range.
+    pub fn seek(&mut self, key: &[u8]) {
+        self.travel = Travel::Unplaced;
+        self.gap = if self.is_below(key) {
+            Gap::Start
+        } else if self.is_beyond(key) {
+            Gap::End
+        } else {
+            self.key.clear();
+            self.key.extend_from_slice(key);
+            Gap::Before
+        };
+    }
+
+    /// Moves before the first key of the range.
+    pub fn seek_first(&mut self) {
+        (self.gap, self.travel) = (Gap::Start, Travel::Unplaced);
+    }
+
+    /// Moves behind the last key of the range.
+    pub fn seek_last(&mut self) {
+        (self.gap, self.travel) = (Gap::End, Travel::Unplaced);
+    }
+
+    /// The key behind the cursor, which moves behind it; `None` at the end of the range.
+    ///
+    /// # Errors
+    /// `Corruption`, `Authentication`, `Io`: the bytes that hold the answer cannot be read.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "fallible, and goes both ways"
+    )]
+    pub fn next(&mut self) -> Result<Option<Entry>> {
+        let result = self.step_ahead();
+        if result.is_err() {
+            self.travel = Travel::Unplaced;
+        }
+        result
+    }
+
+    /// The key before the cursor, which moves before it; `None` at the start of the range.
+    ///
+    /// # Errors
+    /// As [`Cursor::next`].
+    pub fn prev(&mut self) -> Result<Option<Entry>> {
+        let result = self.step_back();
+        if result.is_err() {
+            self.travel = Travel::Unplaced;
+        }
+        result
+    }
+
+    fn step_ahead(&mut self) -> Result<Option<Entry>> {
+        if self.travel == Travel::Ahead {
+            self.skip_versions()?;
+        } else {
+            match (self.gap, &self.range.0) {
+                (Gap::Start, Bound::Included(key)) => self.merge.seek(key, SEQNO_MAX)?,
+                (Gap::Start, Bound::Excluded(key)) => self.merge.seek(key, 0)?,
+                (Gap::Start, Bound::Unbounded) => self.merge.seek_first()?,
+                (Gap::Before, _) => self.merge.seek(&self.key, SEQNO_MAX)?,
+                (Gap::After, _) => self.merge.seek(&self.key, 0)?,
+                (Gap::End, _) => return Ok(None),
+            }
+            self.travel = Travel::Ahead;
+        }
+        loop {
+            let Some(entry) = self
+                .merge
+                .current()
+                .filter(|entry| !self.is_beyond(entry.key))
+            else {
+                self.seek_last();
+                return Ok(None);
+            };
+            if entry.seqno > self.seqno {
+                self.merge.next()?;
+                continue;
+            }
+            entry.verify()?;
+            self.key.clear();
+            self.key.extend_from_slice(entry.key);
+            if entry.kind == KeyKind::Delete {
+                self.skip_versions()?;
+                continue;
+            }
+            let (kind, value, seqno) = (entry.kind, entry.value.to_vec(), entry.seqno);
+            self.gap = Gap::After;
+            return Ok(Some(Entry {
+                key: self.key.clone(),
+                kind,
+                value,
+                seqno,
+            }));
+        }
+    }
+
+    /// Moves behind all versions of `key`, on one of which the merged cursor may stand.
+    fn skip_versions(&mut self) -> Result<()> {
+        for _ in 0..STEPS_MAX {
+            match self.merge.current() {
+                Some(entry) if entry.key == self.key => self.merge.next()?,
+                _ => return Ok(()),
+            }
+        }
+        self.merge.seek(&self.key, 0)
+    }
+
+    fn step_back(&mut self) -> Result<Option<Entry>> {
+        if self.travel != Travel::Back {
+            match (self.gap, &self.range.1) {
+                (Gap::End, Bound::Included(key)) => self.merge.seek_back(key, 0)?,
+                (Gap::End, Bound::Excluded(key)) => self.merge.seek_back(key, SEQNO_MAX)?,
+                (Gap::End, Bound::Unbounded) => self.merge.seek_last()?,
+                (Gap::Before, _) => self.merge.seek_back(&self.key, SEQNO_MAX)?,
+                (Gap::After, _) => self.merge.seek_back(&self.key, 0)?,
+                (Gap::Start, _) => return Ok(None),
+            }
+            self.travel = Travel::Back;
+        }
+        loop {
+            let Some(entry) = self
+                .merge
+                .current()
+                .filter(|entry| !self.is_below(entry.key))
+            else {
+                self.seek_first();
+                return Ok(None);
+            };
+            self.key.clear();
+            self.key.extend_from_slice(entry.key);
+            if let Some(found) = self.newest_going_back()? {
+                self.gap = Gap::Before;
+                return Ok(Some(found));
+            }
+        }
+    }
+
+    /// Steps back over all versions of `key`, oldest first, and returns the newest visible one
+    /// unless it is a tombstone.
+    fn newest_going_back(&mut self) -> Result<Option<Entry>> {
+        let mut newest = None;
+        while let Some(entry) = self.merge.current().filter(|entry| entry.key == self.key) {
+            if entry.seqno <= self.seqno {
+                entry.verify()?;
+                newest = (entry.kind != KeyKind::Delete).then(|| Entry {
+                    key: self.key.clone(),
+                    kind: entry.kind,
+                    value: entry.value.to_vec(),
+                    seqno: entry.seqno,
+                });
+            }
+            self.merge.prev()?;
+        }
+        Ok(newest)
+    }
+
+    fn is_below(&self, key: &[u8]) -> bool {
+        match &self.range.0 {
+            Bound::Included(first) => key < first.as_slice(),
+            Bound::Excluded(first) => key <= first.as_slice(),
+            Bound::Unbounded => false,
+        }
+    }
+
+    fn is_beyond(&self, key: &[u8]) -> bool {
+        match &self.range.1 {
+            Bound::Included(last) => key > last.as_slice(),
+            Bound::Excluded(last) => key >= last.as_slice(),
+            Bound::Unbounded => false,
+        }
+    }
+}
+
+impl core::fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Cursor")
+    }
+}
+
+/// All keys that begin with `prefix`.
+pub(crate) fn prefix_range(prefix: &[u8]) -> KeyRange {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return (Bound::Included(prefix.to_vec()), Bound::Excluded(end));
+        }
+    }
+    (Bound::Included(prefix.to_vec()), Bound::Unbounded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_ranges_end_behind_the_prefix() {
+        let end = |prefix: &[u8]| prefix_range(prefix).1;
+        assert_eq!(end(b"ab"), Bound::Excluded(b"ac".to_vec()));
+        assert_eq!(end(b"a\xff"), Bound::Excluded(b"b".to_vec()));
+        assert_eq!(end(b"\xff\xff"), Bound::Unbounded);
+        assert_eq!(end(b""), Bound::Unbounded);
+    }
+}

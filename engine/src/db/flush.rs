@@ -1,0 +1,160 @@
+//! Memtables become tables of level 0.
+//!
+//! - Oldest first, so that the store on disk is always a prefix of history.
+//! - The table is durable before the manifest names it; only then does its log go.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::compaction::{Job, Output, Retention, run};
+use crate::db::Db;
+use crate::db::maintain::Turn;
+use crate::entry::EntryCursor;
+use crate::env::Event;
+use crate::error::Result;
+use crate::hook::IndirectHook;
+use crate::memtable::Memtable;
+use crate::options::Options;
+use crate::table::{TableOpener, TableWriter};
+use crate::types::{FileId, FileKind, SeqNo};
+use crate::version::VersionEdit;
+
+impl Db {
+    /// Writes everything that is in memory to tables; durable on return.
+    ///
+    /// # Errors
+    /// `Poisoned`, `NoSpace`, `Io`. Without space nothing is lost: what was in memory stays there.
+    pub fn flush(&self) -> Result<()> {
+        self.check_writable()?;
+        let target = {
+            let mut writer = self.writer.lock();
+            self.rotate(&mut writer)?;
+            writer.last_seqno
+        };
+        let _turn = self.wait_for_turn(&self.flushing);
+        while self
+            .super_version()
+            .immutables
+            .last()
+            .is_some_and(|old| old.last_seqno <= target)
+        {
+            self.flush_oldest()?;
+        }
+        Ok(())
+    }
+
+    /// Flushes one memtable, if one waits and nobody flushes.
+    pub(super) fn try_flush(&self) -> Result<bool> {
+        if self.super_version.read().immutables.is_empty() {
+            return Ok(false);
+        }
+        match Turn::take(&self.flushing) {
+            Some(_turn) => self.flush_oldest(),
+            None => Ok(false),
+        }
+    }
+
+    /// REQUIRES: the turn to flush.
+    fn flush_oldest(&self) -> Result<bool> {
+        let Some(immutable) = self.super_version().immutables.last().cloned() else {
+            return Ok(false);
+        };
+        let snapshots = self.snapshots.seqnos();
+        let mut number = || self.allocate_number();
+        let flush = Flush {
+            opener: &self.opener,
+            options: &self.options,
+            hook: self.hook.as_deref(),
+        };
+        let output = flush.write(&immutable.memtable, snapshots, &mut number)?;
+        if output.has_pointers {
+            self.before_flush()?;
+        }
+        self.poison_on(self.env.fs.sync_dir())?;
+        let gone = {
+            let mut manifest = self.manifest.lock();
+            let wals = manifest.state.wals.keys().copied();
+            let edit = VersionEdit {
+                added: output.tables.iter().map(|meta| (0, meta.clone())).collect(),
+                wals_removed: wals.filter(|&number| number <= immutable.wal).collect(),
+                last_seqno: Some(immutable.last_seqno),
+                annex: output.annex,
+                ..VersionEdit::default()
+            };
+            self.install(&mut manifest, edit, |view| {
+                view.immutables
+                    .retain(|other| !Arc::ptr_eq(other, &immutable));
+            })?;
+            let mut writer = self.writer.lock();
+            let (gone, rest): (Vec<_>, Vec<_>) = writer
+                .retired
+                .drain(..)
+                .partition(|wal| wal.number <= immutable.wal);
+            writer.retired = rest;
+            gone
+        };
+        for wal in gone {
+            self.remove_file(FileId::new(FileKind::Wal, wal.number));
+        }
+        self.mark_synced(immutable.last_seqno);
+        let file = output.tables.first().map(|meta| meta.file());
+        self.env.listener.event(&Event::Flushed { file });
+        self.work.ask();
+        Ok(true)
+    }
+}
+
+/// Writes the table of a memtable: for a running store and for recovery.
+pub(super) struct Flush<'a> {
+    pub(super) opener: &'a TableOpener,
+    pub(super) options: &'a Options,
+    pub(super) hook: Option<&'a dyn IndirectHook>,
+}
+
+impl Flush<'_> {
+    /// One table; none where nothing survives. On an error its file is removed again.
+    pub(super) fn write(
+        &self,
+        memtable: &Arc<Memtable>,
+        snapshots: Vec<SeqNo>,
+        number: &mut dyn FnMut() -> u64,
+    ) -> Result<Output> {
+        let mut cursor = memtable.cursor();
+        self.write_from(&mut cursor, snapshots, number)
+    }
+
+    fn write_from(
+        &self,
+        cursor: &mut dyn EntryCursor,
+        snapshots: Vec<SeqNo>,
+        number: &mut dyn FnMut() -> u64,
+    ) -> Result<Output> {
+        let mut numbers = Vec::new();
+        let mut new_table = || {
+            let number = number();
+            numbers.push(number);
+            Ok(TableWriter::new(
+                self.opener.create(number)?,
+                number,
+                self.options,
+            ))
+        };
+        let job = Job {
+            retention: Retention::new(snapshots),
+            may_be_below: &|_| true,
+            session: self.hook.map(IndirectHook::session),
+            new_table: &mut new_table,
+            table_len: u64::MAX,
+            between: &mut || Ok(()),
+        };
+        run(cursor, job).inspect_err(|_| {
+            for number in &numbers {
+                let _ = self
+                    .opener
+                    .env
+                    .fs
+                    .remove(FileId::new(FileKind::Table, *number));
+            }
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! Work behind the scenes, one piece at a time, in the thread of whoever calls.
+//!
+//! - Order: batches that waited in memory for too long, full memtables, compactions, files that
+//!   nobody reads any more.
+//! - Flush and compaction each have one holder at a time; two threads that maintain do not wait
+//!   for each other.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+
+use crate::db::Db;
+use crate::error::Result;
+use crate::sync::{Condvar, Mutex};
+
+/// How long a batch may wait in memory before it is handed to the operating system.
+const PENDING_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// How long a writer waits for the work of others before it helps.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// What a call of `maintain` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Something: there may be more.
+    Did,
+    /// Nothing was to be done.
+    Idle,
+}
+
+/// Lets workers wait for work and writers for its outcome.
+#[derive(Default)]
+pub(super) struct WorkSignal {
+    asked: Mutex<bool>,
+    ask: Condvar,
+    /// Grows with each piece of work that ended.
+    done_count: Mutex<u64>,
+    done: Condvar,
+    attended: AtomicBool,
+}
+
+impl WorkSignal {
+    /// There is work.
+    pub(super) fn ask(&self) {
+        *self.asked.lock() = true;
+        self.ask.notify_one();
+    }
+
+    /// A piece of work ended.
+    pub(super) fn progress(&self) {
+        *self.done_count.lock() += 1;
+        self.done.notify_all();
+    }
+
+    /// Has a worker ever waited for work?
+    pub(super) fn is_attended(&self) -> bool {
+        self.attended.load(Ordering::Relaxed)
+    }
+
+    /// Waits until some work ends, for a bounded time; `false` when that time is over.
+    pub(super) fn wait_for_progress(&self) -> bool {
+        let count = self.done_count.lock();
+        let before = *count;
+        *self.done.wait_timeout(&self.done_count, count, PATIENCE) != before
+    }
+
+    fn wait_for_work(&self, timeout: Duration) {
+        self.attended.store(true, Ordering::Relaxed);
+        let mut asked = self.asked.lock();
+        if !*asked {
+            asked = self.ask.wait_timeout(&self.asked, asked, timeout);
+        }
+        *asked = false;
+    }
+}
+
+/// Sole right to a kind of work, given back when dropped.
+pub(super) struct Turn<'a>(&'a AtomicBool);
+
+impl<'a> Turn<'a> {
+    /// Takes the turn unless somebody has it.
+    pub(super) fn take(flag: &'a AtomicBool) -> Option<Self> {
+        let taken = flag.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+        taken.is_ok().then_some(Self(flag))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Db {
+    /// Does one piece of the work that is due.
+    ///
+    /// # Errors
+    /// Those of the medium. The store stays usable unless it is poisoned.
+    pub fn maintain(&self) -> Result<Work> {
+        self.check_writable()?;
+        let did = self.write_out_old()?
+            || self.try_flush()?
+            || self.try_compact()?
+            || self.remove_obsolete();
+        Ok(if did { Work::Did } else { Work::Idle })
+    }
+
+    /// Waits until there may be work, at most for `timeout`. Whoever calls this in a loop with
+    /// `maintain` takes the work off the writers.
+    pub fn wait_for_work(&self, timeout: Duration) {
+        self.work.wait_for_work(timeout);
+    }
+
+    /// Waits for the turn.
+    pub(super) fn wait_for_turn<'a>(&self, flag: &'a AtomicBool) -> Turn<'a> {
+        loop {
+            if let Some(turn) = Turn::take(flag) {
+                return turn;
+            }
+            self.work.wait_for_progress();
+        }
+    }
+
+    /// Hands batches that are too old to the log file, so that they survive this process.
+    fn write_out_old(&self) -> Result<bool> {
+        let now = self.env.clock.monotonic();
+        let mut writer = self.writer.lock();
+        let is_registered = writer.is_registered;
+        match &mut writer.wal {
+            Some(wal)
+                if wal
+                    .pending_since()
+                    .is_some_and(|s| now.saturating_sub(s) >= PENDING_AGE_MAX) =>
+            {
+                self.poison_on(wal.write_out())?;
+            }
+            _ => return Ok(false),
+        }
+        drop(writer);
+        if !is_registered {
+            self.register_wals(&mut self.manifest.lock())?;
+        }
+        Ok(true)
+    }
+
+    /// Ends all work and gives the store back, with everything durable. A poisoned store is only
+    /// given back.
+    ///
+    /// # Errors
+    /// Those of the medium; the store is given back anyway.
+    pub fn close(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let flushed = if self.is_poisoned() {
+            Ok(())
+        } else {
+            self.flush()
+        };
+        self.closed.store(true, Ordering::Release);
+        // Work in other threads sees `closed` and ends.
+        let _compacting = self.wait_for_turn(&self.compacting);
+        let _flushing = self.wait_for_turn(&self.flushing);
+        self.lock.lock().take();
+        flushed
+    }
+}

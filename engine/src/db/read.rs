@@ -1,0 +1,147 @@
+//! The path of a read: memtable, memtables that wait, level 0 newest first, deeper levels.
+//!
+//! - The first place that knows the key answers; a tombstone is an answer.
+//! - An error ends the search: what is below may be older.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::{Bound, RangeBounds};
+
+use crate::cursor::{Cursor, KeyRange, LevelCursor, MergeCursor, prefix_range};
+use crate::db::Db;
+use crate::db::state::{Snapshot, SuperVersion};
+use crate::entry::{BoxCursor, Value};
+use crate::error::Result;
+use crate::filter::filter_hash;
+use crate::table::Fill;
+use crate::types::{KeyKind, SeqNo};
+use crate::version::LEVEL_COUNT;
+
+impl Db {
+    /// The value of `key`, now or at a snapshot.
+    ///
+    /// # Errors
+    /// `Corruption`, `Authentication`, `Io`: the bytes that hold the answer cannot be read.
+    pub fn get(&self, key: &[u8], at: Option<&Snapshot>) -> Result<Option<Value>> {
+        let view = self.super_version();
+        self.find(&view, key, self.seqno_of(at))
+    }
+
+    /// The values of several keys, all at the same moment.
+    #[must_use]
+    pub fn multi_get(&self, keys: &[&[u8]], at: Option<&Snapshot>) -> Vec<Result<Option<Value>>> {
+        let view = self.super_version();
+        let seqno = self.seqno_of(at);
+        keys.iter()
+            .map(|key| self.find(&view, key, seqno))
+            .collect()
+    }
+
+    /// A cursor over the keys of `range`, now or at a snapshot.
+    ///
+    /// # Errors
+    /// Where a table cannot be opened.
+    pub fn range<'a>(
+        &self,
+        range: impl RangeBounds<&'a [u8]>,
+        at: Option<&Snapshot>,
+    ) -> Result<Cursor> {
+        let own = |bound: Bound<&&[u8]>| bound.map(|key| key.to_vec());
+        self.cursor((own(range.start_bound()), own(range.end_bound())), at)
+    }
+
+    /// A cursor over the keys that begin with `prefix`, now or at a snapshot.
+    ///
+    /// # Errors
+    /// Where a table cannot be opened.
+    pub fn prefix(&self, prefix: &[u8], at: Option<&Snapshot>) -> Result<Cursor> {
+        self.cursor(prefix_range(prefix), at)
+    }
+
+    fn seqno_of(&self, at: Option<&Snapshot>) -> SeqNo {
+        at.map_or_else(|| self.last_seqno(), Snapshot::seqno)
+    }
+
+    fn find(&self, view: &SuperVersion, key: &[u8], seqno: SeqNo) -> Result<Option<Value>> {
+        let found = self.newest(view, key, seqno)?;
+        Ok(found.filter(|value| value.kind != KeyKind::Delete))
+    }
+
+    fn newest(&self, view: &SuperVersion, key: &[u8], seqno: SeqNo) -> Result<Option<Value>> {
+        let waiting = view.immutables.iter().map(|immutable| &immutable.memtable);
+        for memtable in core::iter::once(&view.memtable).chain(waiting) {
+            if let Some(value) = memtable.find(key, seqno)? {
+                return Ok(Some(value));
+            }
+        }
+        let hash = filter_hash(key);
+        let level_0 = view
+            .version
+            .level(0)
+            .iter()
+            .filter(|table| table.meta().covers(key));
+        let deeper = (1..LEVEL_COUNT).filter_map(|level| view.version.table_for(level, key));
+        for table in level_0.chain(deeper) {
+            if table.meta().first_seqno > seqno {
+                continue;
+            }
+            if let Some(value) = table.reader(&self.opener)?.find(key, hash, seqno)? {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    fn cursor(&self, range: KeyRange, at: Option<&Snapshot>) -> Result<Cursor> {
+        let view = self.super_version();
+        let seqno = self.seqno_of(at);
+        let mut children: Vec<BoxCursor> = Vec::new();
+        children.push(Box::new(view.memtable.cursor()));
+        for immutable in &view.immutables {
+            children.push(Box::new(immutable.memtable.cursor()));
+        }
+        for table in view.version.level(0) {
+            if may_hold(&range, &table.meta().smallest, &table.meta().largest) {
+                children.push(Box::new(table.reader(&self.opener)?.cursor(Fill::Keep)));
+            }
+        }
+        for level in 1..LEVEL_COUNT {
+            let tables = view.version.level(level);
+            let hit = |table: &Arc<crate::table::LiveTable>| {
+                may_hold(&range, &table.meta().smallest, &table.meta().largest)
+            };
+            if tables.iter().any(hit) {
+                let (version, opener) = (Arc::clone(&view.version), Arc::clone(&self.opener));
+                children.push(Box::new(LevelCursor::new(
+                    version,
+                    level,
+                    opener,
+                    Fill::Keep,
+                )));
+            }
+        }
+        let version = Arc::clone(&view.version);
+        Ok(Cursor::new(
+            MergeCursor::new(children),
+            version,
+            range,
+            seqno,
+        ))
+    }
+}
+
+/// May a table from `smallest` to `largest` hold keys of the range?
+fn may_hold(range: &KeyRange, smallest: &[u8], largest: &[u8]) -> bool {
+    let starts = match &range.0 {
+        Bound::Included(first) => first.as_slice() <= largest,
+        Bound::Excluded(first) => first.as_slice() < largest,
+        Bound::Unbounded => true,
+    };
+    let ends = match &range.1 {
+        Bound::Included(last) => last.as_slice() >= smallest,
+        Bound::Excluded(last) => last.as_slice() > smallest,
+        Bound::Unbounded => true,
+    };
+    starts && ends
+}

@@ -1,0 +1,343 @@
+//! Opening a store: what the manifest says, what the logs add, and a new beginning.
+//!
+//! - `CURRENT` leads to the manifest, the manifest to tables and logs. What it names must be there,
+//!   with the length it had; what it does not name is removed, blob files excepted.
+//! - Logs are replayed in order. The last one may be torn, or end before a pointer that leads
+//!   nowhere; history ends there. Anything else that is missing is an error.
+//! - What was replayed becomes a table; then a new manifest, under a new session, begins with a
+//!   whole picture. Nothing is ever appended to a file of an earlier run.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64};
+
+use crate::block::Block;
+use crate::cache::Cache;
+use crate::compress::ScratchPool;
+use crate::crypto::KeySource;
+use crate::db::flush::Flush;
+use crate::db::maintain::WorkSignal;
+use crate::db::state::{SnapshotList, SuperVersion};
+use crate::db::sync::Syncing;
+use crate::db::write::Writer;
+use crate::db::{Db, LiveManifest};
+use crate::env::{Env, Event, OpenMode};
+use crate::error::{Error, Result};
+use crate::hook::IndirectHook;
+use crate::log::{LogEnd, Record};
+use crate::manifest::{CURRENT, LiveWal, Manifest, Place, State, read_manifest};
+use crate::memtable::Memtable;
+use crate::options::{KvProtection, Options};
+use crate::sync::{Condvar, Mutex, RwLock};
+use crate::table::TableOpener;
+use crate::types::{FileId, FileKind, KeyKind, StoreId};
+use crate::version::VersionEdit;
+use crate::wal::{WalReader, batches};
+
+impl Db {
+    /// Is there a store?
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub fn exists(env: &Env) -> Result<bool> {
+        Ok(env.fs.list()?.contains(&CURRENT))
+    }
+
+    /// Opens the store; creates an empty one where there is none.
+    ///
+    /// # Errors
+    /// `Locked` where another holds it, `Corruption` naming the file that is damaged or missing,
+    /// `Authentication` where a file is not the one that belongs there, `KeyMissing`,
+    /// `Unsupported`, and those of the medium.
+    pub fn open(
+        env: Env,
+        keys: Arc<dyn KeySource>,
+        store_id: StoreId,
+        options: Options,
+        hook: Option<Arc<dyn IndirectHook>>,
+    ) -> Result<Self> {
+        let lock = env.fs.lock()?;
+        let place = Place {
+            env: env.clone(),
+            keys,
+            store_id,
+            transform: options.transform,
+        };
+        let files = env.fs.list()?;
+        let mut state = read_state(&place, &files)?;
+        let after_all = files
+            .iter()
+            .map(|id| id.number.saturating_add(1))
+            .max()
+            .unwrap_or(1);
+        let next_number = AtomicU64::new(state.next_number.max(after_all));
+        let cache = Arc::new(Cache::<Block>::new(options.cache_len));
+        let opener = Arc::new(TableOpener {
+            env: env.clone(),
+            keys: Arc::clone(&place.keys),
+            store_id,
+            transform: options.transform,
+            cache: Arc::clone(&cache),
+            scratches: Arc::new(ScratchPool::new()),
+        });
+        let flush = Flush {
+            opener: &opener,
+            options: &options,
+            hook: hook.as_deref(),
+        };
+        Replay {
+            place: &place,
+            flush,
+            next_number: &next_number,
+        }
+        .run(&mut state)?;
+        let log = begin_manifest(&place, &mut state, &next_number)?;
+        remove_orphans(&env, &state, log.id(), &files)?;
+        let memtable = Arc::new(Memtable::new(options.kv_protection == KvProtection::On));
+        let super_version = SuperVersion {
+            memtable: Arc::clone(&memtable),
+            immutables: Vec::new(),
+            version: Arc::clone(&state.version),
+        };
+        let last_seqno = state.last_seqno;
+        Ok(Self {
+            env,
+            hook,
+            place,
+            opener,
+            cache,
+            writer: Mutex::new(Writer::new(memtable, last_seqno)),
+            visible: AtomicU64::new(last_seqno),
+            super_version: RwLock::new(Arc::new(super_version)),
+            snapshots: Arc::new(SnapshotList::default()),
+            annex: RwLock::new(Arc::clone(&state.annex)),
+            manifest: Mutex::new(LiveManifest { log, state }),
+            next_number,
+            syncing: Mutex::new(Syncing::at(last_seqno)),
+            synced: Condvar::new(),
+            work: WorkSignal::default(),
+            flushing: AtomicBool::new(false),
+            compacting: AtomicBool::new(false),
+            obsolete: Mutex::new(Vec::new()),
+            poisoned: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            lock: Mutex::new(Some(lock)),
+            options,
+        })
+    }
+}
+
+/// What the store says of itself before its logs are read.
+fn read_state(place: &Place, files: &[FileId]) -> Result<State> {
+    if !files.contains(&CURRENT) {
+        check_fresh(files)?;
+        return Ok(State::empty());
+    }
+    let (state, _) = read_manifest(place)?;
+    check_live(&place.env, &state, files)?;
+    Ok(state)
+}
+
+/// Without `CURRENT` there must be nothing that a store leaves behind: a new store writes its
+/// manifest, then `CURRENT`, and only then anything else.
+fn check_fresh(files: &[FileId]) -> Result<()> {
+    let leftover = files
+        .iter()
+        .find(|id| matches!(id.kind, FileKind::Wal | FileKind::Table | FileKind::Blob));
+    match leftover {
+        Some(id) => {
+            let message = "the store has files but no CURRENT; restore it from a backup";
+            Err(Error::corruption(message)
+                .in_file(CURRENT)
+                .because(alloc::format!("found {id}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Every file that the manifest names must be there, and tables must have their length.
+fn check_live(env: &Env, state: &State, files: &[FileId]) -> Result<()> {
+    let files: BTreeSet<_> = files.iter().collect();
+    let missing = |id: FileId| Error::corruption("a file of the store is missing").in_file(id);
+    for (_, table) in state.version.tables() {
+        let id = table.meta().file();
+        if !files.contains(&id) {
+            return Err(missing(id));
+        }
+        let len = env.fs.open(id, OpenMode::Read)?.len()?;
+        if len != table.meta().root.len {
+            let message = "a table does not have the length that the manifest knows";
+            return Err(Error::corruption(message).in_file(id).at(len));
+        }
+    }
+    for &number in state.wals.keys() {
+        let id = FileId::new(FileKind::Wal, number);
+        if !files.contains(&id) {
+            return Err(missing(id));
+        }
+    }
+    Ok(())
+}
+
+/// Replays the logs that the manifest names.
+struct Replay<'a> {
+    place: &'a Place,
+    flush: Flush<'a>,
+    next_number: &'a AtomicU64,
+}
+
+impl Replay<'_> {
+    /// Adds to `state` what the logs hold, as tables of level 0. Nothing is committed here.
+    fn run(&self, state: &mut State) -> Result<()> {
+        let wals: Vec<_> = state
+            .wals
+            .iter()
+            .map(|(&number, &wal)| (number, wal))
+            .collect();
+        let mut memtable = self.new_memtable();
+        let mut has_pointers = false;
+        for (index, &(number, wal)) in wals.iter().enumerate() {
+            if wal.closed.is_none() && index + 1 < wals.len() {
+                let id = FileId::new(FileKind::Wal, number);
+                return Err(Error::corruption("a log did not end, but is not the last").in_file(id));
+            }
+            self.replay_one(number, &wal, state, &mut memtable, &mut has_pointers)?;
+        }
+        self.end_memtable(state, &mut memtable)?;
+        state.wals.clear();
+        if has_pointers && let Some(hook) = self.flush.hook {
+            hook.before_flush()?;
+        }
+        Ok(())
+    }
+
+    fn replay_one(
+        &self,
+        number: u64,
+        wal: &LiveWal,
+        state: &mut State,
+        memtable: &mut Arc<Memtable>,
+        has_pointers: &mut bool,
+    ) -> Result<()> {
+        let place = self.place;
+        let end = wal.closed.map_or(LogEnd::Open, LogEnd::Closed);
+        let mut log = WalReader::open(
+            &place.env,
+            &*place.keys,
+            place.store_id,
+            number,
+            &wal.salt,
+            end,
+        )?;
+        let (records, durable_count) = log.read_all()?;
+        for record in &records {
+            let vouched = end != LogEnd::Open || record.ordinal < durable_count;
+            if !vouched && !self.leads_somewhere(record)? {
+                let (file, offset) = (log.id(), record.offset);
+                place.env.listener.event(&Event::TornTail {
+                    file,
+                    offset,
+                    len: 0,
+                });
+                break;
+            }
+            let named = |error: Error| error.in_file(log.id()).at(record.offset);
+            replay_record(record, state, memtable).map_err(named)?;
+            *has_pointers |= memtable.has_pointers();
+            if memtable.byte_len() >= self.flush.options.memtable_len {
+                self.end_memtable(state, memtable)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Do all pointers of the record lead to something that is there?
+    fn leads_somewhere(&self, record: &Record) -> Result<bool> {
+        let Some(hook) = self.flush.hook else {
+            return Ok(true);
+        };
+        for batch in batches(record) {
+            for entry in batch?.0.entries() {
+                let entry = entry?;
+                if entry.kind == KeyKind::Indirect && !hook.present(entry.value)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn end_memtable(&self, state: &mut State, memtable: &mut Arc<Memtable>) -> Result<()> {
+        if memtable.is_empty() {
+            return Ok(());
+        }
+        let mut number = || {
+            self.next_number
+                .fetch_add(1, core::sync::atomic::Ordering::Relaxed)
+        };
+        let output = self.flush.write(memtable, Vec::new(), &mut number)?;
+        let edit = VersionEdit {
+            counter: state.counter,
+            session: state.session,
+            added: output.tables.into_iter().map(|meta| (0, meta)).collect(),
+            annex: output.annex,
+            ..VersionEdit::default()
+        };
+        *state = state.apply(&edit)?;
+        *memtable = self.new_memtable();
+        Ok(())
+    }
+
+    fn new_memtable(&self) -> Arc<Memtable> {
+        Arc::new(Memtable::new(
+            self.flush.options.kv_protection == KvProtection::On,
+        ))
+    }
+}
+
+/// Applies the batches of a record; history has no gaps.
+fn replay_record(record: &Record, state: &mut State, memtable: &Memtable) -> Result<()> {
+    for batch in batches(record) {
+        let (batch, count) = batch?;
+        if batch.first != state.last_seqno + 1 {
+            return Err(Error::corruption("history has a gap before this record"));
+        }
+        batch.entries().try_for_each(|entry| entry?.verify())?;
+        if memtable.insert(&batch)? != count {
+            return Err(Error::corruption("a batch has another length than it says"));
+        }
+        state.last_seqno += u64::from(count);
+    }
+    Ok(())
+}
+
+/// Writes the whole picture as a new manifest under a new session.
+fn begin_manifest(place: &Place, state: &mut State, next_number: &AtomicU64) -> Result<Manifest> {
+    let number = next_number.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+    place.env.entropy.fill(&mut state.session)?;
+    state.counter += 1;
+    state.next_number = number + 1;
+    Manifest::create(place, number, state)
+}
+
+/// Removes what the manifest does not name. Blob files and keys belong to the layer above.
+fn remove_orphans(env: &Env, state: &State, manifest: FileId, files: &[FileId]) -> Result<()> {
+    let tables: BTreeSet<_> = state
+        .version
+        .tables()
+        .map(|(_, table)| table.meta().file())
+        .collect();
+    for &id in files {
+        let is_orphan = match id.kind {
+            FileKind::Table => !tables.contains(&id),
+            FileKind::Manifest => id != manifest,
+            FileKind::Wal | FileKind::Temp => true,
+            FileKind::Keyring | FileKind::Current | FileKind::Lock | FileKind::Blob => false,
+        };
+        if is_orphan {
+            env.fs.remove(id)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! The path of a write: room, sequence numbers, log, memtable, visibility; and a sync if asked.
+//!
+//! - One batch at a time passes the lock of the writer, in a few microseconds: the log keeps it
+//!   in memory until its record is full, someone asks for a sync, or a second has passed.
+//! - Whoever has to wait for flush or compaction waits outside of the lock, for a bounded time,
+//!   and then does the work itself.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use crate::batch::WriteBatch;
+use crate::db::state::Immutable;
+use crate::db::{Db, Work};
+use crate::env::{Event, File};
+use crate::error::{Error, Result};
+use crate::memtable::Memtable;
+use crate::types::{SEQNO_MAX, SeqNo};
+use crate::wal::Wal;
+
+/// How a batch is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Return only when the batch, and everything before it, is durable.
+    pub sync: bool,
+}
+
+/// What takes writes.
+pub(super) struct Writer {
+    pub(super) memtable: Arc<Memtable>,
+    pub(super) last_seqno: SeqNo,
+    /// The log of the memtable; begun with its first batch.
+    pub(super) wal: Option<Wal>,
+    /// Does the manifest name that log?
+    pub(super) is_registered: bool,
+    /// Logs of memtables that wait for their flush, oldest first.
+    pub(super) retired: Vec<RetiredWal>,
+}
+
+impl Writer {
+    /// Of a store whose newest entry is `last_seqno`.
+    pub(super) fn new(memtable: Arc<Memtable>, last_seqno: SeqNo) -> Self {
+        Self {
+            memtable,
+            last_seqno,
+            wal: None,
+            is_registered: false,
+            retired: Vec::new(),
+        }
+    }
+
+    /// Bytes of the log that takes writes.
+    pub(super) fn wal_len(&self) -> u64 {
+        self.wal.as_ref().map_or(0, Wal::len)
+    }
+}
+
+/// A log that takes no more batches.
+#[derive(Clone)]
+pub(super) struct RetiredWal {
+    pub(super) number: u64,
+    pub(super) salt: [u8; 32],
+    pub(super) file: Arc<dyn File>,
+    pub(super) record_count: u32,
+    /// Does the manifest name it?
+    pub(super) is_registered: bool,
+    /// Does the manifest know where it ends?
+    pub(super) is_closed: bool,
+}
+
+impl Db {
+    /// Applies a batch; returns the sequence number of its last operation.
+    ///
+    /// Without `sync` the batch is visible on return and survives nothing yet.
+    ///
+    /// # Errors
+    /// `Invalid` for a batch that is too long, `Poisoned`, `NoSpace`, `Io`. Where a sync fails, the
+    /// batch may be visible, and is not durable.
+    pub fn write(&self, batch: WriteBatch, options: WriteOptions) -> Result<SeqNo> {
+        batch.check()?;
+        let last = loop {
+            let mut writer = self.writer.lock();
+            if let Some(last) = self.commit(&mut writer, &batch)? {
+                break last;
+            }
+            drop(writer);
+            self.make_room()?;
+        };
+        if options.sync || self.options.sync_writes {
+            self.sync_to(last)?;
+        }
+        Ok(last)
+    }
+
+    /// Log, memtable, visibility. `None`: there is no room, nothing happened.
+    fn commit(&self, writer: &mut Writer, batch: &WriteBatch) -> Result<Option<SeqNo>> {
+        self.check_writable()?;
+        if batch.is_empty() {
+            return Ok(Some(writer.last_seqno));
+        }
+        if self.is_level_0_full() {
+            return Ok(None);
+        }
+        if self.is_full(writer) {
+            if self.super_version.read().immutables.len() >= self.options.memtable_count_max {
+                return Ok(None);
+            }
+            self.rotate(writer)?;
+        }
+        let first = writer.last_seqno + 1;
+        let last = writer.last_seqno + batch.len() as u64;
+        if last >= SEQNO_MAX {
+            return Err(Error::invalid("the store has used up its sequence numbers"));
+        }
+        let wal = match &mut writer.wal {
+            Some(wal) => wal,
+            none => {
+                writer.is_registered = false;
+                none.insert(self.new_wal()?)
+            }
+        };
+        let now = || self.env.clock.monotonic();
+        let buffer_len = self.options.wal_buffer_len;
+        let logged = wal.append(batch, first, self.with_digests(), buffer_len, now);
+        self.poison_on(logged)?;
+        writer.memtable.insert(&batch.as_ref(first))?;
+        writer.last_seqno = last;
+        self.visible.store(last, Ordering::Release);
+        Ok(Some(last))
+    }
+
+    fn is_full(&self, writer: &Writer) -> bool {
+        writer.memtable.byte_len() >= self.options.memtable_len
+            || writer.wal_len() >= 2 * self.options.memtable_len as u64
+    }
+
+    fn is_level_0_full(&self) -> bool {
+        let count = self.super_version.read().version.level(0).len();
+        count
+            >= self
+                .options
+                .level0_stall
+                .max(self.options.level0_trigger + 1)
+    }
+
+    fn new_wal(&self) -> Result<Wal> {
+        let place = &self.place;
+        let number = self.allocate_number();
+        Wal::create(
+            &self.env,
+            &*place.keys,
+            place.store_id,
+            place.transform,
+            number,
+        )
+    }
+
+    /// Puts the full memtable and its log aside and begins new ones.
+    pub(super) fn rotate(&self, writer: &mut Writer) -> Result<()> {
+        let Some(mut wal) = writer.wal.take() else {
+            return Ok(());
+        };
+        let written = self.poison_on(wal.write_out());
+        let record_count = match written {
+            Ok(count) => count,
+            Err(error) => {
+                writer.wal = Some(wal);
+                return Err(error);
+            }
+        };
+        writer.retired.push(RetiredWal {
+            number: wal.number(),
+            salt: wal.salt(),
+            file: wal.file(),
+            record_count,
+            is_registered: writer.is_registered,
+            is_closed: false,
+        });
+        let memtable = Arc::new(Memtable::new(self.with_digests()));
+        let full = core::mem::replace(&mut writer.memtable, Arc::clone(&memtable));
+        let immutable = Immutable {
+            memtable: full,
+            wal: wal.number(),
+            last_seqno: writer.last_seqno,
+        };
+        let mut current = self.super_version.write();
+        let mut next = super::SuperVersion::clone(&current);
+        next.memtable = memtable;
+        next.immutables.insert(0, Arc::new(immutable));
+        *current = Arc::new(next);
+        drop(current);
+        self.work.ask();
+        Ok(())
+    }
+
+    /// Waits until flush or compaction have made room, or does their work.
+    fn make_room(&self) -> Result<()> {
+        let started = self.env.clock.monotonic();
+        self.work.ask();
+        if !self.work.is_attended() || !self.work.wait_for_progress() {
+            // Nobody works for us, or not fast enough; an error of that work is ours too.
+            if self.maintain()? == Work::Idle {
+                self.work.wait_for_progress();
+            }
+        }
+        let waited = self.env.clock.monotonic().saturating_sub(started);
+        self.env.listener.event(&Event::Stalled { waited });
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! What the engine asks of the layer that keeps large values outside.
+//!
+//! - The engine never looks into a pointer; it tells when one is dropped, lets it be replaced,
+//!   and makes sure that what a pointer leads to is durable before the pointer is.
+//! - Updates of the annex that a session returns commit together with what the session saw.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::error::Result;
+use crate::version::AnnexUpdates;
+
+/// The layer above, as flush, compaction, sync and recovery see it.
+pub trait IndirectHook: Send + Sync {
+    /// Begins to watch one flush or compaction.
+    fn session(&self) -> Box<dyn IndirectSession>;
+
+    /// Is what `pointer` leads to on the medium, and whole?
+    ///
+    /// Asked at recovery for records of the log that were never known durable. `false` ends
+    /// history before the record that holds the pointer.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    fn present(&self, pointer: &[u8]) -> Result<bool>;
+
+    /// Makes durable what all pointers written so far lead to. Called before a sync of the log,
+    /// and before a table with pointers becomes part of the store.
+    ///
+    /// # Errors
+    /// Where the medium fails: the store is poisoned then.
+    fn before_flush(&self) -> Result<()>;
+}
+
+/// Watches one flush or compaction. Dropped without `finish` when that fails: nothing happened.
+pub trait IndirectSession: Send {
+    /// An entry with `pointer` is left out for good.
+    fn dropped(&mut self, pointer: &[u8]);
+
+    /// An entry of `key` with `pointer` stays: with another pointer, if one is returned.
+    ///
+    /// # Errors
+    /// Ends the compaction.
+    fn relocate(&mut self, key: &[u8], pointer: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// Updates of the annex that commit with this flush or compaction.
+    ///
+    /// # Errors
+    /// Ends the compaction.
+    fn finish(self: Box<Self>) -> Result<AnnexUpdates>;
+}

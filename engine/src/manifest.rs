@@ -1,0 +1,287 @@
+//! The manifest: a chained log of version edits, and `CURRENT`, which names the live one.
+//!
+//! - Every edit is durable before the next is appended, so only the last can be torn.
+//! - The first edit of a manifest is a whole picture; a new manifest is begun at each opening of
+//!   the store and when the old one has grown long. Nothing is appended to an old one.
+//! - `CURRENT` is written beside, synced, and renamed into place; it holds number and salt of the
+//!   manifest, so that another manifest under that number is found.
+//! - Both carry parity whatever the store chose.
+//!
+//! ```text
+//! CURRENT: | header | sealed block: manifest number u64, salt [32] |
+//! ```
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::block::{BlockHandle, BlockKind, Codec, Expect, read_block};
+use crate::codec::Reader;
+use crate::compress::Scratch;
+use crate::crypto::{KeySource, SALT_LEN, Tag};
+use crate::env::{Env, OpenMode};
+use crate::error::{Error, Result};
+use crate::file::{DATA_OFFSET, create_file, create_file_as, open_file};
+use crate::log::{LogEnd, LogReader, LogWriter};
+use crate::options::BlockTransform;
+use crate::table::{LiveTable, TableMeta};
+use crate::types::{FileId, FileKind, SeqNo, StoreId};
+use crate::version::{AnnexUpdates, Version, VersionEdit};
+
+/// `CURRENT` as a file.
+pub(crate) const CURRENT: FileId = FileId::new(FileKind::Current, 0);
+
+const CURRENT_LEN: u32 = 8 + SALT_LEN as u32;
+
+/// A live log, as the manifest knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LiveWal {
+    pub(crate) salt: [u8; SALT_LEN],
+    /// Its records, where it ended cleanly.
+    pub(crate) closed: Option<u32>,
+}
+
+/// Everything the manifest says.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) counter: u64,
+    pub(crate) session: [u8; 16],
+    pub(crate) version: Arc<Version>,
+    pub(crate) wals: BTreeMap<u64, LiveWal>,
+    pub(crate) next_number: u64,
+    pub(crate) last_seqno: SeqNo,
+    pub(crate) annex: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
+}
+
+impl State {
+    /// Of a store that holds nothing.
+    pub(crate) fn empty() -> Self {
+        Self {
+            counter: 0,
+            session: [0; 16],
+            version: Arc::new(Version::empty()),
+            wals: BTreeMap::new(),
+            next_number: 1,
+            last_seqno: 0,
+            annex: Arc::new(BTreeMap::new()),
+        }
+    }
+
+    /// The state after `edit`. Tables that only change their level stay the same table.
+    pub(crate) fn apply(&self, edit: &VersionEdit) -> Result<Self> {
+        let mut next = self.clone();
+        next.counter = edit.counter;
+        next.session = edit.session;
+        let added: Vec<_> = edit
+            .added
+            .iter()
+            .map(|(level, meta)| (*level, self.live(meta)))
+            .collect();
+        next.version = Arc::new(self.version.apply(&edit.removed, &added)?);
+        for &(number, salt) in &edit.wals_added {
+            next.wals.insert(number, LiveWal { salt, closed: None });
+        }
+        for &(number, record_count) in &edit.wals_closed {
+            let count = u32::try_from(record_count).ok();
+            match (next.wals.get_mut(&number), count) {
+                (Some(wal), Some(count)) => wal.closed = Some(count),
+                _ => {
+                    return Err(Error::corruption(
+                        "the manifest closes a log it does not name",
+                    ));
+                }
+            }
+        }
+        for number in &edit.wals_removed {
+            next.wals.remove(number);
+        }
+        next.next_number = self.next_number.max(edit.next_number.unwrap_or(0));
+        next.last_seqno = self.last_seqno.max(edit.last_seqno.unwrap_or(0));
+        if !edit.annex.is_empty() {
+            apply_annex(Arc::make_mut(&mut next.annex), &edit.annex);
+        }
+        Ok(next)
+    }
+
+    fn live(&self, meta: &TableMeta) -> Arc<LiveTable> {
+        let same = self
+            .version
+            .tables()
+            .find(|(_, table)| table.meta() == meta);
+        same.map_or_else(
+            || LiveTable::new(meta.clone()),
+            |(_, table)| Arc::clone(table),
+        )
+    }
+
+    /// One edit that says everything.
+    fn picture(&self) -> VersionEdit {
+        let annex = self
+            .annex
+            .iter()
+            .map(|(key, value)| (key.clone(), Some(value.clone())));
+        let closed = self
+            .wals
+            .iter()
+            .filter_map(|(&n, wal)| Some((n, u64::from(wal.closed?))));
+        VersionEdit {
+            counter: self.counter,
+            session: self.session,
+            added: self
+                .version
+                .tables()
+                .map(|(level, t)| (level, t.meta().clone()))
+                .collect(),
+            removed: Vec::new(),
+            wals_added: self
+                .wals
+                .iter()
+                .map(|(&number, wal)| (number, wal.salt))
+                .collect(),
+            wals_closed: closed.collect(),
+            wals_removed: Vec::new(),
+            next_number: Some(self.next_number),
+            last_seqno: Some(self.last_seqno),
+            annex: annex.collect(),
+        }
+    }
+}
+
+fn apply_annex(annex: &mut BTreeMap<Vec<u8>, Vec<u8>>, updates: &AnnexUpdates) {
+    for (key, value) in updates {
+        match value {
+            Some(value) => annex.insert(key.clone(), value.clone()),
+            None => annex.remove(key),
+        };
+    }
+}
+
+/// Where manifests live.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) env: Env,
+    pub(crate) keys: Arc<dyn KeySource>,
+    pub(crate) store_id: StoreId,
+    pub(crate) transform: BlockTransform,
+}
+
+/// The live manifest.
+pub(crate) struct Manifest {
+    number: u64,
+    log: LogWriter,
+    /// Length of the file when it held the first edit only.
+    picture_len: u64,
+}
+
+impl Manifest {
+    /// Writes `state` as a new manifest and makes it the live one.
+    pub(crate) fn create(place: &Place, number: u64, state: &State) -> Result<Self> {
+        let id = FileId::new(FileKind::Manifest, number);
+        let transform = place.transform.for_metadata();
+        let (env, keys, store_id) = (&place.env, &*place.keys, place.store_id);
+        let (file, context) = create_file(env, keys, id, store_id, transform)?;
+        let salt = *context.salt();
+        let mut log = LogWriter::new(file, context, BlockKind::ManifestRecord);
+        log.append(&state.picture().encode())?;
+        log.sync()?;
+        env.fs.sync_dir()?;
+        switch_current(place, number, &salt)?;
+        let picture_len = log.len();
+        Ok(Self {
+            number,
+            log,
+            picture_len,
+        })
+    }
+
+    /// Appends an edit and makes it durable.
+    pub(crate) fn append(&mut self, edit: &VersionEdit) -> Result<()> {
+        self.log.append(&edit.encode())?;
+        self.log.sync()
+    }
+
+    pub(crate) const fn id(&self) -> FileId {
+        FileId::new(FileKind::Manifest, self.number)
+    }
+
+    /// Is it time for a new one?
+    pub(crate) fn is_long(&self) -> bool {
+        self.log.len() > 2 * self.picture_len + MANIFEST_LEN
+    }
+
+    /// The tag of the last edit.
+    pub(crate) fn last_tag(&self) -> Option<Tag> {
+        self.log.last_tag()
+    }
+}
+
+/// Bytes of edits after which a new manifest is begun.
+const MANIFEST_LEN: u64 = 1 << 20;
+
+/// Makes `CURRENT` name the manifest.
+fn switch_current(place: &Place, number: u64, salt: &[u8; SALT_LEN]) -> Result<()> {
+    let side = FileId::new(FileKind::Temp, number);
+    let transform = place.transform.for_metadata();
+    let (env, keys, store_id) = (&place.env, &*place.keys, place.store_id);
+    let (file, context) = create_file_as(env, keys, side, CURRENT, store_id, transform)?;
+    let mut plain = number.to_le_bytes().to_vec();
+    plain.extend_from_slice(salt);
+    let (kind, mut scratch, mut out) = (BlockKind::Current, Scratch::new(), Vec::new());
+    context.seal(kind, 0, 0, 0, &[], &plain, &mut scratch, &mut out)?;
+    file.append(&out)?;
+    file.sync()?;
+    env.fs.rename(side, CURRENT)?;
+    env.fs.sync_dir()
+}
+
+/// Reads `CURRENT`: number and salt of the live manifest.
+fn read_current(place: &Place) -> Result<(u64, [u8; SALT_LEN])> {
+    let (env, keys) = (&place.env, &*place.keys);
+    let (file, context) = open_file(env, keys, CURRENT, place.store_id, OpenMode::Read)?;
+    let handle = BlockHandle {
+        offset: DATA_OFFSET,
+        disk_len: context.disk_len(CURRENT_LEN as usize) as u32,
+        raw_len: CURRENT_LEN,
+        ordinal: 0,
+        codec: Codec::None,
+    };
+    if file.len()? != DATA_OFFSET + u64::from(handle.disk_len) {
+        return Err(Error::corruption("the file has a wrong length").in_file(CURRENT));
+    }
+    let expect = Expect::new(BlockKind::Current, &handle);
+    let block = read_block(&*file, &context, &handle, &expect, &mut Scratch::new())?;
+    let mut reader = Reader::new(&block);
+    Ok((reader.u64()?, reader.array()?))
+}
+
+/// Reads what the live manifest says; returns its number too.
+pub(crate) fn read_manifest(place: &Place) -> Result<(State, u64)> {
+    let (number, salt) = read_current(place)?;
+    let id = FileId::new(FileKind::Manifest, number);
+    let (env, keys) = (&place.env, &*place.keys);
+    let (file, context) = open_file(env, keys, id, place.store_id, OpenMode::Read)?;
+    if *context.salt() != salt {
+        let message = "the manifest is not the one that CURRENT names";
+        return Err(Error::authentication(message).in_file(id).part("header"));
+    }
+    let mut log = LogReader::new(file, context, BlockKind::ManifestRecord, LogEnd::Open)?;
+    let mut state = State::empty();
+    let mut is_empty = true;
+    while let Some(record) = log.next()? {
+        let named = |error: Error| error.in_file(id).at(record.offset).part("manifest record");
+        let edit = VersionEdit::decode(&record.payload).map_err(named)?;
+        if !is_empty && edit.counter != state.counter + 1 {
+            return Err(named(Error::corruption(
+                "an edit of the manifest is missing",
+            )));
+        }
+        state = state.apply(&edit).map_err(named)?;
+        is_empty = false;
+    }
+    if is_empty {
+        // `CURRENT` is switched only after the first edit is durable.
+        let error = Error::corruption("the manifest holds no edit");
+        return Err(error.in_file(id));
+    }
+    Ok((state, number))
+}

@@ -1,0 +1,117 @@
+//! What the manifest knows of a table.
+//!
+//! - Enough to decide about compactions and to pass a table over without opening it.
+//! - The root binds the entry to the bytes of the file: another file under the same name, or a
+//!   shorter one, is found when it is opened.
+//!
+//! ```text
+//! | number varint | len varint | root [32] | smallest key bytes | largest key bytes |
+//! | entry count varint | tombstone count varint | first seqno varint | last seqno varint | flags u8 |
+//! ```
+//! Flag bit 0: entries have digests.
+
+use alloc::vec::Vec;
+
+use crate::codec::{Reader, put_bytes, put_varint};
+use crate::entry::KEY_LEN_MAX;
+use crate::error::{Error, Result};
+use crate::file::FileRoot;
+use crate::types::{FileId, FileKind, SeqNo};
+
+const FLAG_DIGESTS: u8 = 1;
+
+/// What the manifest knows of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TableMeta {
+    /// File number.
+    pub(crate) number: u64,
+    /// Length and root of the file.
+    pub(crate) root: FileRoot,
+    /// Smallest user key.
+    pub(crate) smallest: Vec<u8>,
+    /// Largest user key.
+    pub(crate) largest: Vec<u8>,
+    /// How many entries there are.
+    pub(crate) entry_count: u64,
+    /// How many of them are tombstones.
+    pub(crate) tombstone_count: u64,
+    /// Smallest sequence number.
+    pub(crate) first_seqno: SeqNo,
+    /// Largest sequence number.
+    pub(crate) last_seqno: SeqNo,
+    /// Do its entries have digests?
+    pub(crate) with_digests: bool,
+}
+
+impl TableMeta {
+    /// Of a table that holds nothing yet.
+    pub(crate) const fn new(number: u64) -> Self {
+        Self {
+            number,
+            root: FileRoot {
+                len: 0,
+                root: [0; 32],
+            },
+            smallest: Vec::new(),
+            largest: Vec::new(),
+            entry_count: 0,
+            tombstone_count: 0,
+            first_seqno: SeqNo::MAX,
+            last_seqno: 0,
+            with_digests: false,
+        }
+    }
+
+    /// The file.
+    pub(crate) const fn file(&self) -> FileId {
+        FileId::new(FileKind::Table, self.number)
+    }
+
+    /// May `key` be in the table?
+    pub(crate) fn covers(&self, key: &[u8]) -> bool {
+        *self.smallest <= *key && *key <= *self.largest
+    }
+
+    /// May keys of `smallest..=largest` be in the table?
+    pub(crate) fn overlaps(&self, smallest: &[u8], largest: &[u8]) -> bool {
+        *self.smallest <= *largest && *smallest <= *self.largest
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.number);
+        put_varint(out, self.root.len);
+        out.extend_from_slice(&self.root.root);
+        put_bytes(out, &self.smallest);
+        put_bytes(out, &self.largest);
+        put_varint(out, self.entry_count);
+        put_varint(out, self.tombstone_count);
+        put_varint(out, self.first_seqno);
+        put_varint(out, self.last_seqno);
+        out.push(if self.with_digests { FLAG_DIGESTS } else { 0 });
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self> {
+        let meta = Self {
+            number: reader.varint()?,
+            root: FileRoot {
+                len: reader.varint()?,
+                root: reader.array()?,
+            },
+            smallest: reader.bytes()?.to_vec(),
+            largest: reader.bytes()?.to_vec(),
+            entry_count: reader.varint()?,
+            tombstone_count: reader.varint()?,
+            first_seqno: reader.varint()?,
+            last_seqno: reader.varint()?,
+            with_digests: match reader.u8()? {
+                0 => false,
+                FLAG_DIGESTS => true,
+                _ => return Err(Error::unsupported("unknown flags of a table")),
+            },
+        };
+        if meta.smallest > meta.largest || meta.largest.len() > KEY_LEN_MAX {
+            return Err(Error::corruption("key range of a table makes no sense"));
+        }
+        Ok(meta)
+    }
+}

@@ -1,0 +1,19 @@
+//! Tables: sorted, immutable files of entries.
+//!
+//! - A table is written once, front to back, and never changed.
+//! - Whoever opens it names its root: no other bytes open as it.
+
+mod entries;
+mod index;
+mod meta;
+mod reader;
+mod sink;
+mod writer;
+
+pub(crate) use meta::TableMeta;
+pub(crate) use reader::{Fill, LiveTable, TableCursor};
+pub(crate) use sink::TableOpener;
+pub(crate) use writer::TableWriter;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,318 @@
+//! Reads a table: point reads through filter, index and data block; cursors both ways.
+//!
+//! - A damaged or foreign block is an error, never a miss: a miss would fall through to an older
+//!   version of the key.
+//! - The partitions stay in memory; all blocks go through the cache.
+//! - What the file says of itself must be what the manifest says of it.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::block::{Block, BlockHandle, BlockKind};
+use crate::cache::{Cache, Rounds};
+use crate::codec::Reader;
+use crate::entry::{EntryCursor, EntryRef, Value};
+use crate::error::{Error, Result};
+use crate::filter::may_contain;
+use crate::sync::RwLock;
+use crate::table::entries::EntriesCursor;
+use crate::table::index::{Partition, decode_meta, partition_for};
+use crate::table::meta::TableMeta;
+use crate::table::sink::{BlockSource, TableOpener};
+use crate::types::SeqNo;
+
+/// A cached block that a cursor holds on to.
+pub(crate) struct Pinned(Arc<Block>);
+
+impl AsRef<[u8]> for Pinned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A table that is part of a version; its file is opened when it is first needed.
+pub(crate) struct LiveTable {
+    meta: TableMeta,
+    reader: RwLock<Option<Arc<TableReader>>>,
+}
+
+impl LiveTable {
+    pub(crate) fn new(meta: TableMeta) -> Arc<Self> {
+        Arc::new(Self {
+            meta,
+            reader: RwLock::new(None),
+        })
+    }
+
+    pub(crate) fn meta(&self) -> &TableMeta {
+        &self.meta
+    }
+
+    /// The open table.
+    pub(crate) fn reader(&self, opener: &TableOpener) -> Result<Arc<TableReader>> {
+        if let Some(reader) = &*self.reader.read() {
+            return Ok(Arc::clone(reader));
+        }
+        let reader = Arc::new(TableReader::open(opener, &self.meta)?);
+        let mut slot = self.reader.write();
+        Ok(Arc::clone(slot.get_or_insert(reader)))
+    }
+}
+
+impl core::fmt::Debug for LiveTable {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.meta.fmt(f)
+    }
+}
+
+/// An open table.
+pub(crate) struct TableReader {
+    source: BlockSource,
+    number: u64,
+    with_digests: bool,
+    partitions: Vec<Partition>,
+    cache: Arc<Cache<Block>>,
+}
+
+impl TableReader {
+    fn open(opener: &TableOpener, meta: &TableMeta) -> Result<Self> {
+        let (source, meta_handle) = opener.open(meta)?;
+        let block = source.read(&meta_handle, BlockKind::Meta)?;
+        let named = |error: Error| error.in_file(meta.file()).at(meta_handle.offset);
+        let (mut found, partitions) = decode_meta(&block).map_err(named)?;
+        found.root = meta.root;
+        if found != *meta {
+            let error = Error::authentication("the table is not the one the manifest names");
+            return Err(named(error).part("table meta"));
+        }
+        let cache = Arc::clone(&opener.cache);
+        let (number, with_digests) = (meta.number, meta.with_digests);
+        Ok(Self {
+            source,
+            number,
+            with_digests,
+            partitions,
+            cache,
+        })
+    }
+
+    /// The newest entry of `key` at or before `seqno`; a tombstone is an entry too.
+    /// `hash` is the filter hash of `key`.
+    pub(crate) fn find(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Result<Option<Value>> {
+        let Some(partition) = self
+            .partitions
+            .get(partition_for(&self.partitions, key, seqno))
+        else {
+            return Ok(None);
+        };
+        if let Some(filter) = &partition.filter {
+            let filter = self.block(filter, BlockKind::Filter, Fill::Keep)?;
+            if !may_contain(&filter.0, hash) {
+                return Ok(None);
+            }
+        }
+        let mut index = self.index_cursor(partition, Fill::Keep)?;
+        self.named(index.seek(key, seqno))?;
+        let Some(entry) = index.current() else {
+            return Ok(None);
+        };
+        let handle = self.named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
+        let mut data = self.data_cursor(&handle, Fill::Keep)?;
+        data.seek(key, seqno)
+            .map_err(|error| self.at(error, &handle))?;
+        match data.current() {
+            Some(entry) if entry.key == key => {
+                entry.verify().map_err(|error| self.at(error, &handle))?;
+                let (kind, bytes, seqno) = (entry.kind, entry.value.to_vec(), entry.seqno);
+                Ok(Some(Value { kind, bytes, seqno }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A cursor over all entries.
+    pub(crate) fn cursor(self: &Arc<Self>, fill: Fill) -> TableCursor {
+        TableCursor {
+            table: Arc::clone(self),
+            fill,
+            partition: 0,
+            index: None,
+            data: None,
+        }
+    }
+
+    fn block(&self, handle: &BlockHandle, kind: BlockKind, fill: Fill) -> Result<Pinned> {
+        if let Some(block) = self.cache.find(self.number, handle.offset) {
+            return Ok(Pinned(block));
+        }
+        let block = Arc::new(self.source.read(handle, kind)?);
+        let rounds = if kind == BlockKind::Data {
+            Rounds::Data
+        } else {
+            Rounds::Metadata
+        };
+        if fill == Fill::Keep || rounds == Rounds::Metadata {
+            self.cache.insert(
+                self.number,
+                handle.offset,
+                &block,
+                block.memory_len(),
+                rounds,
+            );
+        }
+        Ok(Pinned(block))
+    }
+
+    fn index_cursor(&self, partition: &Partition, fill: Fill) -> Result<EntriesCursor<Pinned>> {
+        let block = self.block(&partition.index, BlockKind::Index, fill)?;
+        EntriesCursor::new(block, false).map_err(|error| self.at(error, &partition.index))
+    }
+
+    fn data_cursor(&self, handle: &BlockHandle, fill: Fill) -> Result<EntriesCursor<Pinned>> {
+        let block = self.block(handle, BlockKind::Data, fill)?;
+        EntriesCursor::new(block, self.with_digests).map_err(|error| self.at(error, handle))
+    }
+
+    fn at(&self, error: Error, handle: &BlockHandle) -> Error {
+        error.in_file(self.source.file()).at(handle.offset)
+    }
+
+    fn named<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| error.in_file(self.source.file()))
+    }
+}
+
+/// Do blocks that were read stay in the cache?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// Yes.
+    Keep,
+    /// No: the reader passes by once, as compactions do. Metadata stays.
+    Pass,
+}
+
+/// Walks a table.
+pub(crate) struct TableCursor {
+    table: Arc<TableReader>,
+    fill: Fill,
+    partition: usize,
+    index: Option<EntriesCursor<Pinned>>,
+    data: Option<EntriesCursor<Pinned>>,
+}
+
+impl TableCursor {
+    /// Opens the index of a partition; `false` where there is no such partition.
+    fn open_partition(&mut self, partition: usize) -> Result<bool> {
+        self.data = None;
+        self.index = None;
+        let Some(found) = self.table.partitions.get(partition) else {
+            return Ok(false);
+        };
+        self.index = Some(self.table.index_cursor(found, self.fill)?);
+        self.partition = partition;
+        Ok(true)
+    }
+
+    /// Opens the data block under the index cursor; `false` where it stands on none.
+    fn open_data(&mut self) -> Result<bool> {
+        self.data = None;
+        let Some(entry) = self.index.as_ref().and_then(EntriesCursor::current) else {
+            return Ok(false);
+        };
+        let handle = self
+            .table
+            .named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
+        self.data = Some(self.table.data_cursor(&handle, self.fill)?);
+        Ok(true)
+    }
+
+    /// Runs `step` on the index, then opens the data block that it stands on.
+    fn move_index(
+        &mut self,
+        step: impl FnOnce(&mut EntriesCursor<Pinned>) -> Result<()>,
+    ) -> Result<bool> {
+        if let Some(index) = &mut self.index {
+            self.table.named(step(index))?;
+        }
+        self.open_data()
+    }
+
+    fn move_data(
+        &mut self,
+        step: impl FnOnce(&mut EntriesCursor<Pinned>) -> Result<()>,
+    ) -> Result<()> {
+        match &mut self.data {
+            Some(data) => self.table.named(step(data)),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on to later blocks until the cursor stands on an entry.
+    fn skip_ahead(&mut self) -> Result<()> {
+        while self.index.is_some() && self.current().is_none() {
+            let found = self.move_index(EntriesCursor::next)?
+                || (self.open_partition(self.partition + 1)?
+                    && self.move_index(EntriesCursor::seek_first)?);
+            if found {
+                self.move_data(EntriesCursor::seek_first)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes back to earlier blocks until the cursor stands on an entry.
+    fn skip_back(&mut self) -> Result<()> {
+        while self.index.is_some() && self.current().is_none() {
+            let before = self.partition.wrapping_sub(1);
+            let found = self.move_index(EntriesCursor::prev)?
+                || (self.open_partition(before)? && self.move_index(EntriesCursor::seek_last)?);
+            if found {
+                self.move_data(EntriesCursor::seek_last)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl EntryCursor for TableCursor {
+    fn current(&self) -> Option<EntryRef<'_>> {
+        self.data.as_ref()?.current()
+    }
+
+    fn seek(&mut self, key: &[u8], seqno: SeqNo) -> Result<()> {
+        let partition = partition_for(&self.table.partitions, key, seqno);
+        if self.open_partition(partition)? && self.move_index(|index| index.seek(key, seqno))? {
+            self.move_data(|data| data.seek(key, seqno))?;
+        }
+        self.skip_ahead()
+    }
+
+    fn seek_back(&mut self, key: &[u8], seqno: SeqNo) -> Result<()> {
+        let partition = partition_for(&self.table.partitions, key, seqno);
+        if !self.open_partition(partition)? {
+            return self.seek_last();
+        }
+        if self.move_index(|index| index.seek(key, seqno))? {
+            self.move_data(|data| data.seek_back(key, seqno))?;
+        }
+        self.skip_back()
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        let last = self.table.partitions.len().wrapping_sub(1);
+        if self.open_partition(last)? && self.move_index(EntriesCursor::seek_last)? {
+            self.move_data(EntriesCursor::seek_last)?;
+        }
+        self.skip_back()
+    }
+
+    fn next(&mut self) -> Result<()> {
+        self.move_data(EntriesCursor::next)?;
+        self.skip_ahead()
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        self.move_data(EntriesCursor::prev)?;
+        self.skip_back()
+    }
+}
