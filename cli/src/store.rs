@@ -19,10 +19,8 @@ use crate::failure::{Code, Failure, Outcome};
 /// The environment of the store in a directory that is there.
 pub(crate) fn env(store: &Path) -> Outcome<Env> {
     let missing = || {
-        Failure::new(Code::NotFound, format!("no store at {}", store.display())).hint(format!(
-            "`coffer init {}` makes one",
-            store.display()
-        ))
+        Failure::new(Code::NotFound, format!("no store at {}", store.display()))
+            .hint(format!("`coffer init {}` makes one", store.display()))
     };
     match store.metadata() {
         Ok(metadata) if metadata.is_dir() => {}

@@ -5,8 +5,8 @@
 //! - Signals are caught before the mount exists, so that none of them leaves it behind.
 //! - The exit code tells whether everything was written.
 
-use core::time::Duration;
 use alloc::sync::Arc;
+use core::time::Duration;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ use coffer_fusefs::{
     Atime, FS_TYPE, FileSystem, MountError, MountOptions, Session, SessionOptions,
 };
 use coffer_fusefs::{detach, mount_at};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -110,9 +111,7 @@ fn start(
         .canonicalize()
         .map_err(|error| Failure::path(&args.store, &error))?;
     let mut attach = options.attach;
-    attach.source = options
-        .source
-        .unwrap_or_else(|| directory.into_os_string());
+    attach.source = options.source.unwrap_or_else(|| directory.into_os_string());
     let numbers = MountOptions {
         atime: if attach.no_atime {
             Atime::Never
@@ -209,9 +208,9 @@ pub(super) fn absolute(path: &Path) -> Outcome<PathBuf> {
     }
 }
 
-/// Is the process behind a mount gone?
+/// Is the process behind a mount gone? Asks for something that the kernel keeps no copy of.
 pub(super) fn is_dead(point: &Path) -> bool {
-    std::fs::metadata(point).is_err_and(|error| error.kind() == io::ErrorKind::NotConnected)
+    rustix::fs::statfs(point) == Err(Errno::NOTCONN)
 }
 
 /// The store and the mount point must not hide each other.
