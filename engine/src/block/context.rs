@@ -18,7 +18,7 @@ use crate::block::verify::{State, Verifier, tag_of};
 use crate::block::{Block, Opened};
 use crate::checksum::xxh3_64;
 use crate::compress::Scratch;
-use crate::crypto::{COMMITMENT_LEN, FileKeys, NONCE_LEN, SALT_LEN, TAG_LEN, Tag};
+use crate::crypto::{COMMITMENT_LEN, FileKeys, NONCE_LEN, Nonce, SALT_LEN, TAG_LEN, Tag};
 use crate::ecc::Protector;
 use crate::env::{Event, Listener};
 use crate::error::{Error, Result};
@@ -260,15 +260,15 @@ impl FileContext {
         };
         let start = out.len();
         let disk_len = self.disk_len(body.len());
-        out.reserve(disk_len);
+        out.reserve(disk_len + AAD_LEN_MAX + 4);
         out.extend_from_slice(&[0; FRAME_LEN]);
         out.extend_from_slice(body);
-        let sealed = &mut out[start + FRAME_LEN..];
         if let Some(keys) = &self.keys {
             let mut aad = [0; AAD_LEN_MAX];
             let aad = self.aad(expect, &frame, &mut aad);
-            frame.nonce = keys.nonce(aad, sealed);
-            frame.tag = keys.aead().seal_in_place(&frame.nonce, aad, sealed);
+            frame.nonce = nonce(keys, aad, out, start + FRAME_LEN);
+            let body = &mut out[start + FRAME_LEN..];
+            frame.tag = keys.aead().seal_in_place(&frame.nonce, aad, body);
         }
         out[start..start + FRAME_LEN].copy_from_slice(&frame.encode());
         self.verifier.finish(out, start);
@@ -423,6 +423,17 @@ impl FileContext {
         let opened = Opened { healed, tag, aux };
         Ok((opened, body, frame.raw_len as usize))
     }
+}
+
+/// The nonce for the body that starts at `start` of `out`; the rest of the message stands behind
+/// it only for as long as it is hashed.
+fn nonce(keys: &FileKeys, aad: &[u8], out: &mut Vec<u8>, start: usize) -> Nonce {
+    let end = out.len();
+    out.extend_from_slice(aad);
+    out.extend_from_slice(&(aad.len() as u32).to_le_bytes());
+    let nonce = keys.nonce(&out[start..]);
+    out.truncate(end);
+    nonce
 }
 
 #[cold]

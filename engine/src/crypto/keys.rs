@@ -11,9 +11,9 @@ use core::fmt;
 use hkdf::Hkdf;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-use crate::crypto::aead::{Aead, NONCE_LEN, Nonce, aes256gcm};
+use crate::crypto::aead::{Aead, Nonce, aes256gcm};
 use crate::error::{Error, Result};
 
 /// Bytes of the random salt of a file.
@@ -123,20 +123,16 @@ impl FileKeys {
         &*self.aead
     }
 
-    /// The nonce for sealing `body` under `aad`: BLAKE3 keyed with the nonce key over
-    /// `len(aad) as u32 || aad || body`, its first 12 bytes.
+    /// The nonce for sealing a body: the first 12 bytes of BLAKE3, keyed with the nonce key, over
+    /// `message`, which is `body || associated data || its length as u32`.
+    ///
+    /// One slice, and the body first, because BLAKE3 is up to three times faster on one piece of
+    /// memory than on several.
     #[must_use]
-    pub fn nonce(&self, aad: &[u8], body: &[u8]) -> Nonce {
-        let aad_len = u32::try_from(aad.len()).expect("associated data is short");
-        let mut hasher = blake3::Hasher::new_keyed(&self.nonce_key);
-        hasher
-            .update(&aad_len.to_le_bytes())
-            .update(aad)
-            .update(body);
-        let mut nonce = [0; NONCE_LEN];
-        hasher.finalize_xof().fill(&mut nonce);
-        hasher.zeroize();
-        nonce
+    pub fn nonce(&self, message: &[u8]) -> Nonce {
+        let digest = blake3::keyed_hash(&self.nonce_key, message);
+        let nonce = digest.as_bytes().first_chunk();
+        *nonce.expect("a digest has 32 bytes")
     }
 }
 

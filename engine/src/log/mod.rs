@@ -16,7 +16,7 @@ use crate::block::{
 };
 use crate::compress::Scratch;
 use crate::crypto::{COMMITMENT_LEN, Tag};
-use crate::env::{Event, File, read_exact_at};
+use crate::env::{Event, File};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::DATA_OFFSET;
 
@@ -366,14 +366,12 @@ impl LogReader {
     }
 
     /// Opens the record at the current offset, with the length that its frame tells or, where
-    /// that is lost, with the distance to the next record or the end.
+    /// that is lost, with the distance to the next record or the end. What the end of the file cut
+    /// off counts as zeros: parity may know it.
     fn record_here(&mut self) -> Result<Option<(Block, u64)>> {
         let rest = self.file_len - self.offset;
         if let Some((frame, _)) = frame_at(&*self.file, self.offset, self.file_len)? {
-            let disk_len = self.context.disk_len(frame.body_len as usize) as u64;
-            if disk_len <= rest {
-                return self.open(disk_len);
-            }
+            return self.open(self.context.disk_len(frame.body_len as usize) as u64);
         }
         let next = self.next_record(self.offset + 1, &mut scan_budget(self.file_len))?;
         let disk_len = match next {
@@ -389,7 +387,7 @@ impl LogReader {
             return Ok(None);
         }
         let mut disk = vec![0; usize::try_from(disk_len).expect("blocks are short")];
-        read_exact_at(&*self.file, self.offset, &mut disk)?;
+        self.file.read_at(self.offset, &mut disk)?;
         let expect = self.chain.expect(self.kind, self.count, None);
         match self.context.open(&expect, disk, &mut self.scratch) {
             Ok(payload) => Ok(Some((payload, disk_len))),
