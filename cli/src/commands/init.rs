@@ -1,7 +1,7 @@
 //! `init`, and the choices of a new store.
 
-use coffer_blobstore::options::{Compression, Ecc};
 use coffer_blobstore::{KdfCost, StoreOptions};
+use coffer_engine::{Compression, Ecc};
 
 use crate::args::{CompressionChoice, EccChoice, Init, Kdf, Layout};
 use crate::failure::{Code, Failure, Outcome};

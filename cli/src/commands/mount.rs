@@ -210,7 +210,7 @@ pub(super) fn absolute(path: &Path) -> Outcome<PathBuf> {
 
 /// Is the process behind a mount gone? Asks for something that the kernel keeps no copy of.
 pub(super) fn is_dead(point: &Path) -> bool {
-    rustix::fs::statfs(point) == Err(Errno::NOTCONN)
+    rustix::fs::statfs(point).is_err_and(|errno| errno == Errno::NOTCONN)
 }
 
 /// The store and the mount point must not hide each other.
