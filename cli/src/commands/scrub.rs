@@ -1,0 +1,1 @@
+//! `scrub` and `compact`: work on a whole store.
