@@ -6,20 +6,34 @@
 extern crate alloc;
 
 pub mod attr;
+mod buffer;
+mod cache;
 mod errno;
+mod extent;
 mod filesystem;
 mod fuse;
+mod inode;
+mod key;
+mod ledger;
 mod mount;
 mod mounts;
 mod options;
 pub mod path;
+mod pool;
+mod record;
 mod session;
+mod sync;
+mod system;
+mod table;
+mod view;
+mod volume;
 mod waiters;
 
 pub use errno::{Errno, FsError, FsResult};
-pub use filesystem::{FileSystem, ReadData};
+pub use filesystem::FileSystem;
 pub use fuse::{Log, XATTR_PROCESS, XATTR_SYNC};
 pub use mount::{AttachOptions, Attached, MountError, attach, detach};
 pub use mounts::{FS_TYPE, MountEntry, mount_at, mounts};
 pub use options::{Atime, MountOptions};
 pub use session::{Session, SessionOptions};
+pub use view::ReadData;

@@ -1,247 +1,219 @@
 //! The file system: POSIX over the keys of a blob tree, without a word about FUSE.
 //!
 //! - Every method takes `&self` and may be called from several threads.
-//! - Every change of the namespace is one atomic batch of the tree.
-#![allow(
-    unused_variables,
-    clippy::unused_self,
-    clippy::missing_errors_doc,
-    reason = "signatures come first, bodies follow"
-)]
+//! - Every change of the namespace is one atomic batch of the tree, parent times included.
+//! - Locks are taken in this order: renames, names of directories (ancestors first), states of
+//!   inodes (ascending number), everything else. No lock of an inode is held during a sync.
+
+mod attributes;
+mod change;
+mod directory;
+mod files;
+mod handles;
+mod make;
+mod names;
+mod numbers;
+mod remove;
+mod rename;
+mod space;
+mod unnamed;
+mod xattr;
 
 use alloc::sync::Arc;
-use core::ops::{Deref, Range};
 
-use coffer_blobstore::BlobTree;
+use coffer_blobstore::env::{Clock, Spawner};
+use coffer_blobstore::{BlobBatch, BlobTree, Error};
 
-use crate::attr::{
-    Attr, Caller, DirEntry, Handle, Ino, OpenFlags, RenameFlags, SetAttr, SetXattr, StatFs,
-    WriteFlags,
-};
-use crate::errno::{Errno, FsResult};
+use crate::attr::{Kind, ROOT};
+use crate::errno::{Errno, FsError, FsResult};
+use crate::key;
 use crate::options::MountOptions;
+use crate::record::{InodeRecord, Superblock};
+use crate::sync::Mutex;
+use crate::system::{self, SystemClock, SystemThreads};
+use crate::volume::Volume;
 
-/// Bytes that a read answers with: a view into a decoded chunk, or bytes of its own.
-#[derive(Clone, Debug, Default)]
-pub struct ReadData {
-    bytes: Arc<Vec<u8>>,
-    range: Range<usize>,
-}
-
-impl Deref for ReadData {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        self.bytes.get(self.range.clone()).unwrap_or_default()
-    }
-}
+use handles::Handles;
+use names::References;
+use numbers::Numbers;
 
 /// A mounted file system.
 pub struct FileSystem {
-    tree: Arc<BlobTree>,
-    options: MountOptions,
+    volume: Arc<Volume>,
+    name_seed: u64,
+    numbers: Numbers,
+    references: References,
+    handles: Handles,
+    /// Held while a name moves between directories.
+    renames: Mutex<()>,
 }
 
 impl FileSystem {
     /// Opens the file system in `tree`; formats an empty tree (unless read-only); reaps what was
     /// unlinked but open when the last mount ended.
+    ///
+    /// # Errors
+    /// `EINVAL` where a tree for reading only is empty; errors of the store.
     pub fn open(tree: Arc<BlobTree>, options: MountOptions) -> FsResult<Self> {
-        Ok(Self { tree, options })
+        let clock = Arc::new(SystemClock::new());
+        Self::open_with(tree, options, clock, &SystemThreads)
     }
 
-    /// Finds a name in a directory. Counts one reference, as every method that answers `Attr`
-    /// for a name does (lookup, mknod, mkdir, symlink, link, create, each entry taken by
-    /// `readdirplus` but `.` and `..`), until `forget`.
-    pub fn lookup(&self, parent: Ino, name: &[u8]) -> FsResult<Attr> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Gives back `count` references.
-    pub fn forget(&self, ino: Ino, count: u64) {}
-    /// Attributes of an inode, also of one that is unlinked but referenced or open.
-    pub fn getattr(&self, ino: Ino) -> FsResult<Attr> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Changes attributes; `size` truncates or extends. Suid and sgid go on chown, and on
-    /// truncation by anyone but root. Permissions are not checked here.
-    pub fn setattr(&self, caller: &Caller, ino: Ino, changes: &SetAttr) -> FsResult<Attr> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Target of a symbolic link.
-    pub fn readlink(&self, ino: Ino) -> FsResult<Vec<u8>> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Makes a file, device, pipe or socket; `mode` is a full `st_mode` with type bits (none: file).
-    pub fn mknod(
-        &self,
-        caller: &Caller,
-        parent: Ino,
-        name: &[u8],
-        mode: u32,
-        rdev: u32,
-    ) -> FsResult<Attr> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Makes a directory.
-    pub fn mkdir(&self, caller: &Caller, parent: Ino, name: &[u8], mode: u32) -> FsResult<Attr> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Makes a symbolic link.
-    pub fn symlink(
-        &self,
-        caller: &Caller,
-        parent: Ino,
-        name: &[u8],
-        target: &[u8],
-    ) -> FsResult<Attr> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Gives an inode one more name.
-    pub fn link(&self, ino: Ino, parent: Ino, name: &[u8]) -> FsResult<Attr> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Removes a name that is not a directory.
-    pub fn unlink(&self, parent: Ino, name: &[u8]) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Removes an empty directory.
-    pub fn rmdir(&self, parent: Ino, name: &[u8]) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Moves a name, in one atomic batch.
-    pub fn rename(
-        &self,
-        parent: Ino,
-        name: &[u8],
-        new_parent: Ino,
-        new_name: &[u8],
-        flags: RenameFlags,
-    ) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
+    /// As [`FileSystem::open`], with time and threads of the caller.
+    ///
+    /// # Errors
+    /// As [`FileSystem::open`].
+    pub fn open_with(
+        tree: Arc<BlobTree>,
+        options: MountOptions,
+        clock: Arc<dyn Clock>,
+        spawner: &dyn Spawner,
+    ) -> FsResult<Self> {
+        let superblock = match tree.get(key::SUPERBLOCK)? {
+            Some(bytes) => Superblock::decode(&bytes)?,
+            None => format(&tree, &options, &*clock)?,
+        };
+        let volume = Arc::new(Volume::new(tree, options, clock, spawner));
+        let fs = Self {
+            numbers: Numbers::new(superblock),
+            name_seed: superblock.name_seed,
+            volume,
+            references: References::default(),
+            handles: Handles::default(),
+            renames: Mutex::default(),
+        };
+        fs.volume.inode(ROOT).map_err(|error| match error.errno() {
+            Errno::ESTALE => Error::corruption("the root directory is missing").into(),
+            _ => error,
+        })?;
+        if !options.read_only {
+            fs.numbers.begin(&fs.volume.tree)?;
+            fs.find_orphans()?;
+        }
+        Ok(fs)
     }
 
-    /// Makes a regular file and opens it. `EEXIST` where the name is taken, whatever it is.
-    pub fn create(
-        &self,
-        caller: &Caller,
-        parent: Ino,
-        name: &[u8],
-        mode: u32,
-        flags: OpenFlags,
-    ) -> FsResult<(Attr, Handle)> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Opens a regular file.
-    pub fn open_file(&self, caller: &Caller, ino: Ino, flags: OpenFlags) -> FsResult<Handle> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Reads up to `len` bytes; fewer only at the end of the file.
-    pub fn read(&self, ino: Ino, handle: Handle, offset: u64, len: usize) -> FsResult<ReadData> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Writes all of `data`; answers its length.
-    pub fn write(
-        &self,
-        ino: Ino,
-        handle: Handle,
-        offset: u64,
-        data: &[u8],
-        flags: WriteFlags,
-    ) -> FsResult<usize> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// close(2) of one descriptor: tells an earlier failed write-out; writes nothing out.
-    pub fn flush(&self, ino: Ino, handle: Handle) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Makes content and attributes durable, and all earlier changes of the namespace with them.
-    pub fn fsync(&self, ino: Ino, handle: Handle, data_only: bool) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Closes a handle of a file.
-    pub fn release(&self, ino: Ino, handle: Handle) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Opens a directory. `readdir` and `readdirplus` need no handle: one may be spared.
-    pub fn opendir(&self, ino: Ino) -> FsResult<Handle> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Lists entries behind `cookie` (0: from the first) until `sink` answers false, which says
-    /// that it did not take the entry.
-    pub fn readdir(
-        &self,
-        ino: Ino,
-        cookie: u64,
-        sink: &mut dyn FnMut(&DirEntry<'_>) -> bool,
-    ) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// As `readdir`, with attributes.
-    pub fn readdirplus(
-        &self,
-        ino: Ino,
-        cookie: u64,
-        sink: &mut dyn FnMut(&DirEntry<'_>) -> bool,
-    ) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Makes all changes of the namespace durable.
-    pub fn fsyncdir(&self, ino: Ino) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Closes a handle of a directory.
-    pub fn releasedir(&self, ino: Ino, handle: Handle) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Value of an extended attribute, `ENODATA` where there is none.
-    pub fn getxattr(&self, caller: &Caller, ino: Ino, name: &[u8]) -> FsResult<Vec<u8>> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Sets an extended attribute.
-    pub fn setxattr(
-        &self,
-        caller: &Caller,
-        ino: Ino,
-        name: &[u8],
-        value: &[u8],
-        how: SetXattr,
-    ) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Names of the extended attributes that the caller may see, each ended by a zero byte.
-    pub fn listxattr(&self, caller: &Caller, ino: Ino) -> FsResult<Vec<u8>> {
-        Err(Errno::ENOSYS.into())
-    }
-    /// Removes an extended attribute.
-    pub fn removexattr(&self, caller: &Caller, ino: Ino, name: &[u8]) -> FsResult<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Space and inodes.
-    pub fn statfs(&self) -> FsResult<StatFs> {
-        Err(Errno::ENOSYS.into())
+    fn find_orphans(&self) -> FsResult<()> {
+        let mut scan = self.volume.tree.scan(key::ORPHANS, &[])?;
+        let mut found = false;
+        while let Some((key, _)) = scan.next()? {
+            let ino = key::number_at(&key, 1).filter(|_| key.len() == 9);
+            let ino =
+                ino.ok_or_else(|| Error::corruption("the key of an orphan makes no sense"))?;
+            self.volume.reap_later(ino);
+            found = true;
+        }
+        if found {
+            let volume = Arc::clone(&self.volume);
+            self.volume.pool.submit_long(move || {
+                // What cannot be reaped stays queued for the next tick.
+                let _failed = volume.reap();
+            });
+        }
+        Ok(())
     }
 
     /// Writes out what is older than the limit and reaps what nobody refers to any more. To be
     /// called about once a second.
-    pub fn tick(&self) {}
+    pub fn tick(&self) {
+        if self.volume.must_be_writable().is_ok() {
+            self.volume.write_out_old();
+            // What cannot be reaped stays queued for the next tick.
+            let _failed = self.volume.reap();
+        }
+    }
+
     /// Writes out everything and makes it durable.
+    ///
+    /// # Errors
+    /// The first failure of a write-out, after everything was tried; errors of the sync.
     pub fn sync_all(&self) -> FsResult<()> {
-        Ok(())
+        if self.volume.options.read_only {
+            return Ok(());
+        }
+        let written = self.volume.write_out_all();
+        self.volume.tree.sync()?;
+        written
     }
-    /// Writes out everything, stops the workers, closes the tree. Every later change is `EIO`.
+
+    /// Writes out everything, makes it durable, stops the workers, closes the tree. Every later
+    /// change is `EIO`.
+    ///
+    /// # Errors
+    /// The first failure; everything else was done as far as possible.
     pub fn close(&self) -> FsResult<()> {
-        Ok(())
+        let mut outcome = Ok(());
+        if self.volume.must_be_writable().is_ok() {
+            outcome = self.volume.write_out_all();
+            self.volume.pool.stop();
+            outcome = outcome.and_then(|()| self.volume.reap());
+            if outcome.is_ok() {
+                outcome = self.store_clean();
+            }
+            let synced = self.volume.tree.sync().map_err(FsError::from);
+            outcome = outcome.and(synced);
+        } else {
+            self.volume.pool.stop();
+        }
+        self.volume.set_closed();
+        let closed = self.volume.tree.close().map_err(FsError::from);
+        outcome.and(closed)
     }
+
     /// The options of this mount.
     #[must_use]
     pub fn options(&self) -> &MountOptions {
-        &self.options
+        &self.volume.options
     }
+
     /// The tree beneath.
     #[must_use]
     pub fn tree(&self) -> &Arc<BlobTree> {
-        &self.tree
+        &self.volume.tree
     }
 }
+
+impl Drop for FileSystem {
+    /// Ends the threads; writes nothing.
+    fn drop(&mut self) {
+        self.volume.set_closed();
+        self.volume.pool.stop();
+    }
+}
+
+/// Puts superblock and root directory into an empty tree.
+fn format(tree: &BlobTree, options: &MountOptions, clock: &dyn Clock) -> FsResult<Superblock> {
+    if options.read_only {
+        let error = Error::invalid("there is no file system yet; mount it for writing first");
+        return Err(error.into());
+    }
+    if tree.scan(&[], &[])?.next()?.is_some() {
+        return Err(Error::corruption("the superblock is missing").into());
+    }
+    let mut seed = [0; 8];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| Error::io("the system gives no random bytes").because(error))?;
+    let superblock = Superblock {
+        next_ino: ROOT + 1,
+        name_seed: u64::from_le_bytes(seed),
+        inode_count: None,
+    };
+    let root = InodeRecord {
+        parent: ROOT,
+        ..InodeRecord::new(
+            Kind::Directory,
+            options.root_mode,
+            options.root_uid,
+            options.root_gid,
+            system::now(clock),
+        )
+    };
+    let mut batch = BlobBatch::new();
+    batch.put(key::SUPERBLOCK, &superblock.encode());
+    batch.put(&key::inode(ROOT), &root.encode());
+    tree.write(batch, true)?;
+    Ok(superblock)
+}
+
+#[cfg(test)]
+mod tests;

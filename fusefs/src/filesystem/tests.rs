@@ -1,0 +1,306 @@
+//! Whole operations over a tree in memory.
+
+use super::*;
+use crate::attr::{Caller, OpenFlags, RenameFlags, SetAttr, SetXattr, WriteFlags};
+
+const ALICE: Caller = Caller {
+    uid: 1000,
+    gid: 100,
+    pid: 1,
+    umask: 0o022,
+};
+const RW: OpenFlags = OpenFlags {
+    read: true,
+    write: true,
+    truncate: false,
+    append: false,
+    sync: false,
+};
+
+fn options(worker_count: usize) -> MountOptions {
+    MountOptions {
+        worker_count,
+        ..MountOptions::default()
+    }
+}
+
+fn tree() -> Arc<BlobTree> {
+    Arc::new(BlobTree::in_memory().unwrap())
+}
+
+fn errno<T>(result: FsResult<T>) -> Errno {
+    result.err().expect("an error is expected").errno()
+}
+
+fn put(fs: &FileSystem, name: &[u8], content: &[u8]) -> u64 {
+    let (attr, handle) = fs.create(&ALICE, ROOT, name, 0o666, RW).unwrap();
+    fs.write(attr.ino, handle, 0, content, WriteFlags::default())
+        .unwrap();
+    fs.release(attr.ino, handle).unwrap();
+    attr.ino
+}
+
+fn content(fs: &FileSystem, ino: u64) -> Vec<u8> {
+    let handle = fs.open_file(&ALICE, ino, RW).unwrap();
+    let size = fs.getattr(ino).unwrap().size;
+    let data = fs.read(ino, handle, 0, size as usize).unwrap().to_vec();
+    fs.release(ino, handle).unwrap();
+    data
+}
+
+fn keys(tree: &BlobTree, prefix: &[u8]) -> usize {
+    let mut scan = tree.scan(prefix, &[]).unwrap();
+    let mut count = 0;
+    while scan.next().unwrap().is_some() {
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_file_lives_through_a_remount() {
+    for workers in [0, 2] {
+        let tree = tree();
+        let big: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
+        let fs = FileSystem::open(Arc::clone(&tree), options(workers)).unwrap();
+        let small = put(&fs, b"small", b"hello");
+        let large = put(&fs, b"large", &big);
+        assert_eq!(content(&fs, small), b"hello");
+        assert!(content(&fs, large) == big);
+        fs.sync_all().unwrap();
+        assert!(content(&fs, large) == big);
+        drop(fs);
+        let fs = FileSystem::open(Arc::clone(&tree), options(workers)).unwrap();
+        let attr = fs.lookup(ROOT, b"large").unwrap();
+        assert_eq!((attr.ino, attr.size, attr.mode), (large, 3_000_000, 0o644));
+        assert!(content(&fs, large) == big);
+        assert_eq!(content(&fs, small), b"hello");
+        fs.close().unwrap();
+        assert_eq!(errno(fs.unlink(ROOT, b"small")), Errno::EIO);
+    }
+}
+
+#[test]
+fn nothing_is_left_of_removed_files() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    for number in 0..20_u32 {
+        let name = number.to_string().into_bytes();
+        let ino = put(&fs, &name, &vec![1; 200_000 * number as usize]);
+        fs.setxattr(&ALICE, ino, b"user.a", b"b", SetXattr::Either)
+            .unwrap();
+        if number % 2 == 0 {
+            fs.sync_all().unwrap();
+        }
+        fs.unlink(ROOT, &name).unwrap();
+        fs.forget(ino, 1);
+    }
+    fs.mkdir(&ALICE, ROOT, b"d", 0o777).unwrap();
+    fs.rmdir(ROOT, b"d").unwrap();
+    assert_eq!(fs.getattr(ROOT).unwrap().nlink, 2);
+    fs.close().unwrap();
+    for prefix in [&b"C"[..], b"P", b"X", b"O", b"D"] {
+        assert_eq!(keys(&tree, prefix), 0, "{}", prefix.escape_ascii());
+    }
+    assert_eq!(keys(&tree, b"I"), 1);
+}
+
+#[test]
+fn an_unlinked_file_lives_while_it_is_open_and_dies_at_the_next_mount() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let ino = put(&fs, b"f", &[7; 300_000]);
+    fs.sync_all().unwrap();
+    let handle = fs.open_file(&ALICE, ino, RW).unwrap();
+    fs.unlink(ROOT, b"f").unwrap();
+    fs.forget(ino, 1);
+    fs.tick();
+    assert_eq!(fs.getattr(ino).unwrap().nlink, 0);
+    assert_eq!(fs.read(ino, handle, 299_999, 10).unwrap()[..], [7]);
+    drop(fs);
+    assert_eq!(keys(&tree, b"C"), 3);
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    assert_eq!(keys(&tree, b"C") + keys(&tree, b"O"), 0);
+    assert_eq!(errno(fs.getattr(ino)), Errno::ESTALE);
+}
+
+#[test]
+fn a_rename_takes_the_content_along() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let old = put(&fs, b"config", b"old");
+    fs.sync_all().unwrap();
+    let new = put(&fs, b"config.tmp", b"new content");
+    fs.rename(ROOT, b"config.tmp", ROOT, b"config", RenameFlags::default())
+        .unwrap();
+    fs.forget(old, 1);
+    // As after a crash: nothing was written out but what the rename wrote out.
+    drop(fs);
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let attr = fs.lookup(ROOT, b"config").unwrap();
+    assert_eq!((attr.ino, attr.size), (new, 11));
+    assert_eq!(content(&fs, new), b"new content");
+    assert_eq!(errno(fs.lookup(ROOT, b"config.tmp")), Errno::ENOENT);
+}
+
+#[test]
+fn a_listing_goes_on_while_entries_come_and_go() {
+    let fs = FileSystem::open(tree(), options(0)).unwrap();
+    for number in 0..300_u32 {
+        put(&fs, format!("stay{number}").as_bytes(), b"");
+        put(&fs, format!("go{number}").as_bytes(), b"");
+    }
+    let mut seen = Vec::new();
+    let mut cookie = 0;
+    let mut round = 0;
+    loop {
+        let mut batch = Vec::new();
+        fs.readdir(ROOT, cookie, &mut |entry| {
+            batch.push((entry.name.to_vec(), entry.cookie));
+            batch.len() < 8
+        })
+        .unwrap();
+        if batch.len() == 8 {
+            // The last one was refused.
+            batch.pop();
+        }
+        let Some((_, last)) = batch.last() else {
+            break;
+        };
+        cookie = *last;
+        for (name, _) in &batch {
+            if name.starts_with(b"go") {
+                fs.unlink(ROOT, name).unwrap();
+            }
+        }
+        put(&fs, format!("new{round}").as_bytes(), b"");
+        round += 1;
+        seen.extend(batch.into_iter().map(|(name, _)| name));
+    }
+    let stay = seen.iter().filter(|name| name.starts_with(b"stay"));
+    assert_eq!(stay.count(), 300);
+    let go = seen.iter().filter(|name| name.starts_with(b"go"));
+    assert_eq!(go.count(), 300);
+    let count = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), count, "nothing twice");
+    assert_eq!(fs.getattr(ROOT).unwrap().size, 300 + round);
+}
+
+#[test]
+fn a_big_sparse_file_costs_nothing() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let (attr, handle) = fs.create(&ALICE, ROOT, b"sparse", 0o600, RW).unwrap();
+    let size = |len| SetAttr {
+        size: Some(len),
+        ..SetAttr::default()
+    };
+    fs.setattr(&ALICE, attr.ino, &size(5 << 30)).unwrap();
+    assert_eq!(fs.getattr(attr.ino).unwrap().blocks, 0);
+    let at = 3 << 30;
+    fs.write(attr.ino, handle, at, b"here", WriteFlags::default())
+        .unwrap();
+    fs.fsync(attr.ino, handle, false).unwrap();
+    assert_eq!(keys(&tree, b"C"), 1);
+    assert_eq!(fs.getattr(attr.ino).unwrap().blocks, 256);
+    let data = fs.read(attr.ino, handle, at - 2, 8).unwrap();
+    assert_eq!(data[..], *b"\0\0here\0\0");
+    fs.setattr(&ALICE, attr.ino, &size(at + 2)).unwrap();
+    fs.setattr(&ALICE, attr.ino, &size(i64::MAX as u64))
+        .unwrap();
+    fs.fsync(attr.ino, handle, false).unwrap();
+    let data = fs.read(attr.ino, handle, at, 4).unwrap();
+    assert_eq!(data[..], *b"he\0\0");
+    let behind = fs.write(
+        attr.ino,
+        handle,
+        i64::MAX as u64,
+        b"x",
+        WriteFlags::default(),
+    );
+    assert_eq!(errno(behind), Errno::EFBIG);
+    fs.setattr(&ALICE, attr.ino, &size(0)).unwrap();
+    fs.fsync(attr.ino, handle, false).unwrap();
+    assert_eq!(keys(&tree, b"C"), 0);
+}
+
+#[test]
+fn small_writes_into_big_files_become_patches_that_fold() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let mut model = vec![5; 400_000];
+    let ino = put(&fs, b"db", &model);
+    fs.sync_all().unwrap();
+    let handle = fs.open_file(&ALICE, ino, RW).unwrap();
+    for round in 0..40_usize {
+        let at = round * 8111 % 390_000;
+        model[at..at + 3000].fill(round as u8);
+        fs.write(
+            ino,
+            handle,
+            at as u64,
+            &[round as u8; 3000],
+            WriteFlags::default(),
+        )
+        .unwrap();
+        fs.fsync(ino, handle, true).unwrap();
+        assert!(content(&fs, ino) == model, "round {round}");
+    }
+    assert!((1..=4 * 8).contains(&keys(&tree, b"P")));
+    drop(fs);
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    assert!(content(&fs, ino) == model);
+    let cut = SetAttr {
+        size: Some(100_000),
+        ..SetAttr::default()
+    };
+    fs.setattr(&ALICE, ino, &cut).unwrap();
+    fs.sync_all().unwrap();
+    assert!(content(&fs, ino) == model[..100_000]);
+    assert_eq!(keys(&tree, b"P"), 0);
+    assert_eq!(keys(&tree, b"C"), 1);
+}
+
+#[test]
+fn a_stream_from_many_threads_stays_whole_and_bounded() {
+    let tree = tree();
+    let options = MountOptions {
+        dirty_len_max: 4 << 20,
+        ..options(2)
+    };
+    let fs = FileSystem::open(Arc::clone(&tree), options).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let fs = &fs;
+            scope.spawn(move || {
+                let name = [b'a' + thread];
+                let (attr, handle) = fs.create(&ALICE, ROOT, &name, 0o600, RW).unwrap();
+                for step in 0..64_u64 {
+                    let data = vec![thread ^ step as u8; 250_000];
+                    fs.write(
+                        attr.ino,
+                        handle,
+                        step * 250_000,
+                        &data,
+                        WriteFlags::default(),
+                    )
+                    .unwrap();
+                    assert!(fs.volume.unwritten_len() < 12 << 20);
+                }
+                fs.fsync(attr.ino, handle, false).unwrap();
+                fs.release(attr.ino, handle).unwrap();
+            });
+        }
+    });
+    fs.sync_all().unwrap();
+    assert_eq!(fs.volume.unwritten_len(), 0);
+    for thread in 0..4_u8 {
+        let ino = fs.lookup(ROOT, &[b'a' + thread]).unwrap().ino;
+        let data = content(&fs, ino);
+        for (step, part) in data.chunks(250_000).enumerate() {
+            assert!(part.iter().all(|&byte| byte == thread ^ step as u8));
+        }
+    }
+}

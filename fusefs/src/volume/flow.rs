@@ -1,0 +1,239 @@
+//! When the unwritten goes to the tree: on demand, by age, for room.
+//!
+//! - Memory of the unwritten is bounded: a writer who finds too much of it works on it himself.
+//! - Nothing of an inode without a name is written out, except for room.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+use crate::errno::{Errno, FsResult};
+use crate::inode::{Inode, Stage, State};
+use crate::volume::Volume;
+
+/// Memory that an inode in the queue is charged with.
+pub(super) const INODE_CHARGE: usize = 1 << 10;
+/// So many chunks are worth the workers.
+const PARALLEL_COUNT_MIN: usize = 2;
+/// How long a writer waits for seals before he looks again.
+const WAIT: Duration = Duration::from_millis(20);
+
+impl Volume {
+    /// Notes that an inode has something unwritten.
+    pub(crate) fn enqueue(&self, inode: &Arc<Inode>, state: &mut State) {
+        if !state.queued && !state.reaped {
+            state.queued = true;
+            self.ledger.change(0, INODE_CHARGE);
+            let since = self.clock.monotonic();
+            self.queue.lock().push_back((since, Arc::clone(inode)));
+        }
+    }
+
+    /// The inode that has waited longest, if it has waited since `before`.
+    fn dequeue(&self, before: Duration) -> Option<Arc<Inode>> {
+        let mut queue = self.queue.lock();
+        if queue.front().is_none_or(|(since, _)| *since > before) {
+            return None;
+        }
+        let (_, inode) = queue.pop_front()?;
+        drop(queue);
+        inode.lock().queued = false;
+        self.ledger.change(INODE_CHARGE, 0);
+        Some(inode)
+    }
+
+    /// Puts everything unwritten of an inode into the tree, without a sync.
+    pub(crate) fn write_out(self: &Arc<Self>, inode: &Arc<Inode>) -> FsResult<()> {
+        let mut guard = inode.lock();
+        if !guard.is_unwritten() || guard.reaped {
+            return Ok(());
+        }
+        if self.pool.has_threads() && guard.content.chunks.len() >= PARALLEL_COUNT_MIN {
+            let keep = self.patchable(inode, &mut guard)?;
+            let seals = self.seal_all(inode, &mut guard, &keep);
+            let mark = guard.content.next_seal;
+            drop(guard);
+            self.submit(seals);
+            while self.pool.help() {}
+            guard = inode.lock();
+            while Self::is_sealing_below(&guard, mark) {
+                guard = inode.sealed.wait(guard);
+            }
+        }
+        let outcome = self.write_out_locked(inode, &mut guard);
+        if outcome.is_err() {
+            self.enqueue(inode, &mut guard);
+        }
+        outcome
+    }
+
+    /// Is a seal under way that began before the one with this number?
+    fn is_sealing_below(state: &State, mark: u64) -> bool {
+        let mut chunks = state.content.chunks.values();
+        chunks.any(|chunk| matches!(chunk.stage, Stage::Sealing { seal, .. } if seal < mark))
+    }
+
+    /// As [`Volume::write_out`], under the lock of the inode, with all work on this thread.
+    pub(crate) fn write_out_locked(&self, inode: &Arc<Inode>, state: &mut State) -> FsResult<()> {
+        if !state.is_unwritten() || state.reaped {
+            return Ok(());
+        }
+        let outcome = self.seal_and_commit(inode, state);
+        if let Err(error) = &outcome {
+            Self::untake(state);
+            state.failed = Some(error.duplicate());
+        }
+        outcome
+    }
+
+    fn seal_and_commit(&self, inode: &Arc<Inode>, state: &mut State) -> FsResult<()> {
+        self.must_be_writable()?;
+        self.prepare_trim(inode, state)?;
+        let keep = self.patchable(inode, state)?;
+        let open: Vec<u64> = state
+            .content
+            .chunks
+            .iter()
+            .filter(|(index, unwritten)| {
+                !matches!(unwritten.stage, Stage::Sealed { .. }) && !keep.contains(index)
+            })
+            .map(|(&index, _)| index)
+            .collect();
+        for index in open {
+            self.seal_now(inode, state, index)?;
+        }
+        self.commit(inode, state)
+    }
+
+    /// Waits or works until the unwritten takes less memory than allowed.
+    pub(crate) fn make_room(self: &Arc<Self>) -> FsResult<()> {
+        let len_max = self.options.dirty_len_max;
+        if self.ledger.held_len() > len_max / 2 {
+            self.flush_behind();
+        }
+        let mut tries = self.queue.lock().len() + 1;
+        while self.ledger.held_len() > len_max {
+            if self.pool.help() {
+                continue;
+            }
+            if self.ledger.seal_count() > 0 {
+                self.ledger.wait(WAIT);
+                continue;
+            }
+            match self.dequeue(Duration::MAX) {
+                Some(inode) => {
+                    let outcome = self.write_out(&inode);
+                    tries = tries.saturating_sub(1);
+                    // One file that cannot be written out does not stop the others.
+                    if tries == 0 {
+                        outcome?;
+                    }
+                }
+                // Others are at work on what there is.
+                None => self.ledger.wait(WAIT),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes out the oldest on a worker, until a quarter of the room is taken.
+    fn flush_behind(self: &Arc<Self>) {
+        if !self.pool.has_threads() || self.flushing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let volume = Arc::clone(self);
+        self.pool.submit_long(move || {
+            let enough = volume.options.dirty_len_max / 4;
+            let mut tries = volume.queue.lock().len();
+            while volume.ledger.held_len() > enough && tries > 0 {
+                tries -= 1;
+                let Some(inode) = volume.dequeue(Duration::MAX) else {
+                    break;
+                };
+                let is_stream = {
+                    let mut state = inode.lock();
+                    let is_stream = state.content.sealing_count > 0 || state.record.nlink == 0;
+                    if is_stream {
+                        volume.enqueue(&inode, &mut state);
+                    }
+                    is_stream
+                };
+                // A failure stays with the inode, which is queued again.
+                if !is_stream && volume.write_out(&inode).is_err() {
+                    break;
+                }
+            }
+            volume.flushing.store(false, Ordering::Relaxed);
+        });
+    }
+
+    /// Writes out what is older than the limit; what fails is tried again.
+    pub(crate) fn write_out_old(self: &Arc<Self>) {
+        let age = Duration::from_millis(self.options.dirty_age_ms_max);
+        let Some(before) = self.clock.monotonic().checked_sub(age) else {
+            return;
+        };
+        let mut tries = self.queue.lock().len();
+        while tries > 0
+            && let Some(inode) = self.dequeue(before)
+        {
+            tries -= 1;
+            let mut state = inode.lock();
+            if state.record.nlink == 0 {
+                if state.is_unwritten() {
+                    self.enqueue(&inode, &mut state);
+                }
+                continue;
+            }
+            drop(state);
+            // Told by the next fsync or close; the inode is queued again.
+            let _failed = self.write_out(&inode);
+        }
+    }
+
+    /// Writes out everything that has a name; the first failure is told after all were tried.
+    pub(crate) fn write_out_all(self: &Arc<Self>) -> FsResult<()> {
+        let mut outcome = Ok(());
+        let mut tries = self.queue.lock().len();
+        while tries > 0
+            && let Some(inode) = self.dequeue(Duration::MAX)
+        {
+            tries -= 1;
+            let mut state = inode.lock();
+            if state.record.nlink == 0 {
+                if state.is_unwritten() {
+                    self.enqueue(&inode, &mut state);
+                }
+                continue;
+            }
+            drop(state);
+            outcome = outcome.and(self.write_out(&inode));
+        }
+        outcome
+    }
+
+    /// What is unwritten of an inode will never be needed.
+    pub(crate) fn discard(&self, state: &mut State) {
+        self.drop_chunks(state, 0);
+        state.content.full.clear();
+        state.changed = false;
+        state.failed = None;
+    }
+
+    /// The failure that closing a file must tell.
+    pub(crate) fn told_at_close(state: &State) -> FsResult<()> {
+        match &state.failed {
+            Some(error) if state.is_unwritten() => Err(error.duplicate()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses an operation on an inode that is gone.
+    pub(crate) fn must_have_name(state: &State) -> FsResult<()> {
+        if state.record.nlink == 0 {
+            return Err(Errno::ENOENT.into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! Sealing unwritten chunks into blob files, on the workers or here.
+//!
+//! - A seal works on a frozen buffer without the lock of the inode. A write, a truncation or a
+//!   second seal of the chunk meanwhile voids it.
+//! - While a chunk is being sealed nothing else replaces it in the tree, so its base holds still.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::panic::AssertUnwindSafe;
+
+use coffer_blobstore::{Error, Staged};
+
+use crate::buffer::Buffer;
+use crate::cache::Chunk;
+use crate::errno::FsResult;
+use crate::extent::len_in_chunk;
+use crate::inode::{Inode, Stage, State};
+use crate::volume::Volume;
+use crate::volume::base::Base;
+
+/// So many sealed chunks of a stream are put in one batch.
+const COMMIT_COUNT: usize = 64;
+
+/// A chunk on its way to a blob file.
+pub(super) struct Seal {
+    inode: Arc<Inode>,
+    index: u64,
+    number: u64,
+    buffer: Arc<Buffer>,
+    len: usize,
+    beneath: Beneath,
+}
+
+/// What lies under the buffer.
+enum Beneath {
+    Nothing,
+    Known(Chunk, usize),
+    InTree(Base),
+}
+
+impl Volume {
+    /// Freezes a dirty chunk for a seal on a worker.
+    fn begin_seal(&self, inode: &Arc<Inode>, state: &mut State, index: u64) -> Option<Seal> {
+        let beneath = self.beneath(inode, state, index);
+        let content = &mut state.content;
+        let unwritten = content.chunks.get_mut(&index)?;
+        let Stage::Dirty(buffer) = &mut unwritten.stage else {
+            return None;
+        };
+        let buffer = Arc::new(core::mem::take(buffer));
+        let number = content.next_seal;
+        content.next_seal += 1;
+        content.sealing_count += 1;
+        unwritten.stage = Stage::Sealing {
+            seal: number,
+            buffer: Arc::clone(&buffer),
+        };
+        self.ledger.seal_begins();
+        Some(Seal {
+            inode: Arc::clone(inode),
+            index,
+            number,
+            buffer,
+            len: len_in_chunk(state.record.size, index),
+            beneath,
+        })
+    }
+
+    /// What lies under an unwritten chunk.
+    fn beneath(&self, inode: &Inode, state: &State, index: u64) -> Beneath {
+        let based = state
+            .content
+            .chunks
+            .get(&index)
+            .is_some_and(|unwritten| unwritten.based && !unwritten.stage.buffer().is_whole());
+        let base = Self::base(inode, state, index);
+        if !based || base.cut == 0 {
+            return Beneath::Nothing;
+        }
+        match self.cache.peek(base.id) {
+            Some(chunk) => Beneath::Known(chunk, base.cut),
+            None => Beneath::InTree(base),
+        }
+    }
+
+    /// Freezes the chunks of a stream that are full.
+    pub(super) fn seal_full(&self, inode: &Arc<Inode>, state: &mut State) -> Vec<Seal> {
+        let full = core::mem::take(&mut state.content.full);
+        full.into_iter()
+            .filter_map(|index| {
+                let unwritten = state.content.chunks.get(&index)?;
+                let whole = unwritten.stage.buffer().is_whole();
+                whole.then(|| self.begin_seal(inode, state, index))?
+            })
+            .collect()
+    }
+
+    /// Freezes all dirty chunks but those that `keep` names.
+    pub(super) fn seal_all(
+        &self,
+        inode: &Arc<Inode>,
+        state: &mut State,
+        keep: &[u64],
+    ) -> Vec<Seal> {
+        state.content.full.clear();
+        let dirty: Vec<u64> = state
+            .content
+            .chunks
+            .iter()
+            .filter(|(index, unwritten)| {
+                matches!(unwritten.stage, Stage::Dirty(_)) && !keep.contains(index)
+            })
+            .map(|(&index, _)| index)
+            .collect();
+        dirty
+            .into_iter()
+            .filter_map(|index| self.begin_seal(inode, state, index))
+            .collect()
+    }
+
+    /// Hands seals to the workers. The caller holds no lock.
+    pub(super) fn submit(self: &Arc<Self>, seals: Vec<Seal>) {
+        for seal in seals {
+            let volume = Arc::clone(self);
+            self.pool.submit(move || volume.run_seal(seal));
+        }
+    }
+
+    fn run_seal(&self, seal: Seal) {
+        let work = AssertUnwindSafe(|| self.stage(&seal.buffer, seal.len, &seal.beneath));
+        let outcome = std::panic::catch_unwind(work)
+            .unwrap_or_else(|_| Err(Error::io("sealing a chunk panicked").into()));
+        let mut guard = seal.inode.lock();
+        let state = &mut *guard;
+        state.content.sealing_count -= 1;
+        if let Some(unwritten) = state.content.chunks.get_mut(&seal.index)
+            && let Stage::Sealing { seal: number, .. } = unwritten.stage
+            && number == seal.number
+        {
+            match outcome {
+                Ok(staged) => {
+                    let buffer = seal.buffer;
+                    unwritten.stage = Stage::Sealed { buffer, staged };
+                    state.content.sealed_count += 1;
+                }
+                Err(error) => {
+                    unwritten.buffer_mut(&mut state.content.sealed_count);
+                    state.failed = Some(error);
+                }
+            }
+        }
+        if state.content.sealed_count >= COMMIT_COUNT
+            && state.failed.is_none()
+            && let Err(error) = self.commit_sealed(&seal.inode, state)
+        {
+            // Told by the next fsync or close, after another try.
+            Self::untake(state);
+            state.failed = Some(error);
+        }
+        seal.inode.sealed.notify_all();
+        drop(guard);
+        self.ledger.seal_ends();
+    }
+
+    /// Seals a chunk here and now, under the lock of the inode. Voids a seal under way.
+    pub(super) fn seal_now(&self, inode: &Inode, state: &mut State, index: u64) -> FsResult<()> {
+        let beneath = self.beneath(inode, state, index);
+        let len = len_in_chunk(state.record.size, index);
+        let content = &mut state.content;
+        let Some(unwritten) = content.chunks.get_mut(&index) else {
+            return Ok(());
+        };
+        if matches!(unwritten.stage, Stage::Sealed { .. }) {
+            return Ok(());
+        }
+        let buffer = unwritten.buffer_mut(&mut content.sealed_count);
+        let staged = self.stage(buffer, len, &beneath)?;
+        let buffer = Arc::new(core::mem::take(buffer));
+        unwritten.stage = Stage::Sealed { buffer, staged };
+        content.sealed_count += 1;
+        Ok(())
+    }
+
+    fn stage(&self, buffer: &Buffer, len: usize, beneath: &Beneath) -> FsResult<Staged> {
+        if let Some(bytes) = buffer.as_slice(len) {
+            return Ok(self.tree.stage(bytes)?);
+        }
+        let bytes = match beneath {
+            Beneath::Nothing => buffer.over(&[], len),
+            Beneath::Known(chunk, cut) => buffer.over(&chunk[..(*cut).min(chunk.len())], len),
+            Beneath::InTree(base) => {
+                let chunk = self.load_base(base)?;
+                buffer.over(&chunk[..base.cut.min(chunk.len())], len)
+            }
+        };
+        Ok(self.tree.stage(&bytes)?)
+    }
+}
