@@ -4,8 +4,8 @@
 //!   before that; who asks meanwhile waits for the next round.
 //! - Order: what pointers lead to, then logs that ended and the manifest that names all logs, then
 //!   the log that takes writes.
-//! - The manifest names a log before the first acknowledgement that rests on it, and knows where
-//!   a log ended before the next one is named.
+//! - The manifest names a log before the first acknowledgement that rests on it, after the header
+//!   of the log is durable, and knows where a log ended before the next one is named.
 
 use alloc::vec::Vec;
 
@@ -112,7 +112,10 @@ impl Db {
                 .filter(|wal| !wal.is_closed)
                 .cloned()
                 .collect();
-            (retired, active.map(|wal| (wal.number(), wal.salt())))
+            (
+                retired,
+                active.map(|wal| (wal.number(), wal.salt(), wal.file())),
+            )
         };
         // After the list was made: a log that ends cleanly holds no pointer to what is not durable.
         self.before_flush()?;
@@ -125,7 +128,11 @@ impl Db {
             edit.wals_closed
                 .push((wal.number, u64::from(wal.record_count)));
         }
-        edit.wals_added.extend(active);
+        if let Some((number, salt, file)) = &active {
+            self.poison_on(file.sync())?;
+            edit.wals_added.push((*number, *salt));
+        }
+        let active = active.map(|(number, ..)| number);
         if edit == VersionEdit::default() {
             return Ok(());
         }
@@ -135,9 +142,9 @@ impl Db {
         for wal in &mut writer.retired {
             let closed = retired.iter().any(|done| done.number == wal.number);
             wal.is_closed |= closed;
-            wal.is_registered |= closed || active.is_some_and(|(number, _)| number == wal.number);
+            wal.is_registered |= closed || active == Some(wal.number);
         }
-        if writer.wal.as_ref().map(Wal::number) == active.map(|(number, _)| number) {
+        if writer.wal.as_ref().map(Wal::number) == active {
             writer.is_registered |= active.is_some();
         }
         Ok(())
