@@ -17,7 +17,7 @@ pub(crate) const COPIES: [FileId; 2] = [
     FileId::new(FileKind::Keyring, 0),
     FileId::new(FileKind::Keyring, 1),
 ];
-const SIDE_FILE: FileId = FileId::new(FileKind::Temp, u64::MAX);
+const SIDE_FILE: FileId = FileId::new(FileKind::Temp, 0);
 const PARITY: Ecc = Ecc::METADATA;
 const COPY_LEN: usize = CONTENT_LEN + PARITY.parity_len(CONTENT_LEN);
 
