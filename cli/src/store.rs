@@ -47,7 +47,7 @@ pub(crate) fn open(store: &Path, secrets: &Secrets) -> Outcome<Arc<BlobTree>> {
 }
 
 fn open_with(env: Env, store: &Path, credential: &Credential) -> Outcome<Arc<BlobTree>> {
-    BlobTree::open(env, credential, OpenOptions::default())
+    BlobTree::open(env, credential, &OpenOptions::default())
         .map(Arc::new)
         .map_err(|error| {
             Failure::from(error).context(format_args!("cannot open the store {}", store.display()))
