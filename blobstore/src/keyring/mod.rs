@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{Credential, CredentialKind};
 
-pub(crate) use copies::{COPIES, CopyState, scrub_copy};
+pub(crate) use copies::{COPIES, CopyState, scrub_copies};
 pub use kdf::KdfCost;
 pub(crate) use keys::StoreKeys;
 pub use layout::SLOT_COUNT;

@@ -218,6 +218,12 @@ impl BlobTree {
         self.core.store_id
     }
 
+    /// The environment that it was opened with.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.core.env
+    }
+
     /// The options that the store was made with.
     #[must_use]
     pub fn store_options(&self) -> &StoreOptions {

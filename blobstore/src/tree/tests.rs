@@ -426,6 +426,7 @@ fn files_of_a_crashed_session_are_read_and_collected() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the threads of the test itself")]
 fn four_threads_write_while_garbage_is_collected() {
     let (mut world, tree) = World::new();
     let tree = Arc::new(tree);
