@@ -9,7 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use coffer_blobstore::env::{self, Env};
-use coffer_blobstore::{BlobTree, Credential, Keyring, OpenOptions, StoreOptions};
+use coffer_blobstore::{BlobTree, Credential, Error, Keyring, OpenOptions, StoreOptions};
 use coffer_fusefs::attr::Caller;
 use coffer_fusefs::{FileSystem, MountOptions};
 
@@ -41,17 +41,28 @@ pub(crate) fn env(store: &Path) -> Outcome<Env> {
 
 /// Opens a store that is there.
 pub(crate) fn open(store: &Path, secrets: &Secrets) -> Outcome<Arc<BlobTree>> {
-    let env = env(store)?;
-    let credential = secrets.credential(store)?;
-    open_with(env, store, &credential)
+    let (env, credential) = unlock(store, secrets)?;
+    BlobTree::open(env, &credential, &OpenOptions::default())
+        .map(Arc::new)
+        .map_err(|error| cannot_open(store, error))
 }
 
-fn open_with(env: Env, store: &Path, credential: &Credential) -> Outcome<Arc<BlobTree>> {
-    BlobTree::open(env, credential, &OpenOptions::default())
-        .map(Arc::new)
-        .map_err(|error| {
-            Failure::from(error).context(format_args!("cannot open the store {}", store.display()))
-        })
+/// Opens the keyring of a store that nobody holds.
+pub(crate) fn open_keyring(store: &Path, secrets: &Secrets) -> Outcome<(Env, Keyring)> {
+    let (env, credential) = unlock(store, secrets)?;
+    let keyring = Keyring::open(&env, &credential).map_err(|error| cannot_open(store, error))?;
+    Ok((env, keyring))
+}
+
+/// Asks for the credential only where the store is there and free.
+fn unlock(store: &Path, secrets: &Secrets) -> Outcome<(Env, Credential)> {
+    let env = env(store)?;
+    drop(env.fs.lock().map_err(|error| cannot_open(store, error))?);
+    Ok((env, secrets.credential(store)?))
+}
+
+fn cannot_open(store: &Path, error: Error) -> Failure {
+    Failure::from(error).context(format_args!("cannot open the store {}", store.display()))
 }
 
 /// May a new store be made here? The directory is missing or empty.

@@ -4,5 +4,5 @@
 fn transcripts() {
     trycmd::TestCases::new()
         .case("tests/transcripts/*.trycmd")
-        .timeout(std::time::Duration::from_secs(60));
+        .timeout(core::time::Duration::from_secs(60));
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::init::kdf_cost;
 use crate::args::{KeyAdd, KeyCommand, KeyRemove};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::moment::rfc3339;
 use crate::store;
 use crate::terminal::{Results, human_len, note};
@@ -86,7 +86,7 @@ fn list(store: &Path, json: bool) -> Outcome {
 }
 
 fn add(args: &KeyAdd, quiet: bool) -> Outcome {
-    let (env, mut keyring) = open(&args.at.store, &args.at.secrets)?;
+    let (env, mut keyring) = store::open_keyring(&args.at.store, &args.at.secrets)?;
     let cost = kdf_cost(&args.kdf)?;
     let credential = args.new.credential(&args.at.store)?;
     let number = keyring.add(&env, &credential, cost)?;
@@ -97,7 +97,7 @@ fn add(args: &KeyAdd, quiet: bool) -> Outcome {
 }
 
 fn change(args: &KeyAdd, quiet: bool) -> Outcome {
-    let (env, mut keyring) = open(&args.at.store, &args.at.secrets)?;
+    let (env, mut keyring) = store::open_keyring(&args.at.store, &args.at.secrets)?;
     let cost = kdf_cost(&args.kdf)?;
     let credential = args.new.credential(&args.at.store)?;
     let number = keyring.opened_by();
@@ -110,7 +110,7 @@ fn change(args: &KeyAdd, quiet: bool) -> Outcome {
 }
 
 fn remove(args: &KeyRemove, quiet: bool) -> Outcome {
-    let (env, mut keyring) = open(&args.at.store, &args.at.secrets)?;
+    let (env, mut keyring) = store::open_keyring(&args.at.store, &args.at.secrets)?;
     let number = args.slot.unwrap_or_else(|| keyring.opened_by());
     keyring.remove(&env, number)?;
     if !quiet {
@@ -118,16 +118,4 @@ fn remove(args: &KeyRemove, quiet: bool) -> Outcome {
         note("an old copy of the store, where there is one, still opens with the old secret");
     }
     Ok(())
-}
-
-fn open(
-    store: &Path,
-    secrets: &crate::args::Secrets,
-) -> Outcome<(coffer_blobstore::env::Env, Keyring)> {
-    let env = store::env(store)?;
-    let credential = secrets.credential(store)?;
-    let keyring = Keyring::open(&env, &credential).map_err(|error| {
-        Failure::from(error).context(format_args!("cannot open the store {}", store.display()))
-    })?;
-    Ok((env, keyring))
 }
