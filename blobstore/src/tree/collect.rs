@@ -114,7 +114,10 @@ impl BlobTree {
 
 impl Core {
     pub(super) fn maintain(&self) -> Result<Work> {
-        if self.db.maintain()? == Work::Did || self.files.finish_one()? {
+        if self.db.maintain()? == Work::Did
+            || self.files.sync_ahead()?
+            || self.files.finish_one()?
+        {
             return Ok(Work::Did);
         }
         self.collect(&mut self.collector.lock(), false)
