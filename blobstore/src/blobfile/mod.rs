@@ -32,6 +32,9 @@ pub use value::Effort;
 pub(crate) use value::StagedFrames;
 pub(crate) use writer::{BlobWriter, Claim};
 
+/// Bytes of a blob file that may wait for a sync before one is made ahead of any need.
+pub(crate) const SYNC_AHEAD_LEN: u64 = 16 << 20;
+
 /// Where blob files are named: the engine's manifest.
 pub(crate) trait Catalog: Send + Sync {
     /// A file number that was never used before.
@@ -218,6 +221,19 @@ impl BlobFiles {
             self.poisoned.store(true, Ordering::Release);
         }
         result
+    }
+
+    /// Syncs a file that is far behind, so that whoever asks for durability later waits less; `false`
+    /// where none is.
+    ///
+    /// # Errors
+    /// As [`BlobFiles::sync`].
+    pub(crate) fn sync_ahead(&self) -> Result<bool> {
+        let is_behind = |writer: &Arc<BlobWriter>| writer.unsynced_len() >= SYNC_AHEAD_LEN;
+        if !self.writers().iter().any(is_behind) || self.is_poisoned() {
+            return Ok(false);
+        }
+        self.sync().map(|()| true)
     }
 
     fn writers(&self) -> Vec<Arc<BlobWriter>> {

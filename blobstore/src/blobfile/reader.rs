@@ -14,6 +14,7 @@ use coffer_engine::env::{File, read_exact_at};
 use coffer_engine::{Error, Result};
 
 use crate::pointer::{BlobPointer, Frame, Frames, Shape, decode_index};
+use crate::scratch::{give_buffer, take_buffer};
 
 /// Most bytes read by one call.
 const READ_LEN_MAX: u64 = 1 << 20;
@@ -77,7 +78,7 @@ impl BlobReader {
         let listed = frames
             .get(touched.start as usize..touched.end as usize)
             .ok_or_else(|| Error::corruption("a blob pointer lists too few frames"))?;
-        let mut disk = Vec::new();
+        let mut disk = take_buffer();
         let mut index = first_index;
         for group in groups(listed) {
             let group = listed.get(group).expect("groups are parts of the list");
@@ -98,6 +99,7 @@ impl BlobReader {
                 index += 1;
             }
         }
+        give_buffer(disk);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use coffer_engine::{Error, Result};
 
 use crate::blobfile::{BlobFiles, Claim};
 use crate::pointer::{BlobPointer, Frame, Frames, INLINE_FRAMES_MAX, Shape, encode_index};
-use crate::scratch::with_scratch;
+use crate::scratch::{give_buffer, take_buffer, with_scratch};
 
 /// How much work compression may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,12 +57,18 @@ impl ValueWriter {
     /// # Errors
     /// Those of [`BlobFiles::claim`].
     pub(crate) fn new(files: &BlobFiles) -> Result<Self> {
+        let claim = files.claim()?;
+        let mut bytes = take_buffer();
+        bytes.clear();
         Ok(Self {
-            claim: files.claim()?,
+            claim,
             frame_log2: files.options().frame_log2(),
             raw_len: 0,
             frames: Vec::new(),
-            batch: Batch::default(),
+            batch: Batch {
+                bytes,
+                ..Batch::default()
+            },
         })
     }
 
@@ -145,6 +151,7 @@ impl ValueWriter {
         if !self.batch.sealed.is_empty() {
             self.append_batch()?;
         }
+        give_buffer(core::mem::take(&mut self.batch.bytes));
         let shape = Shape {
             raw_len: self.raw_len,
             frame_log2: self.frame_log2,

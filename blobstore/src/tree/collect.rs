@@ -55,21 +55,21 @@ pub(super) struct Collector {
     stuck: BTreeSet<u64>,
     /// Live bytes in files of an earlier session, and their dead bytes when that was measured.
     measured: BTreeMap<u64, (u64, u64)>,
-    /// When files were last emptied.
+    /// When files were last emptied, or the store was opened.
     emptied: Duration,
     /// There is garbage that waits for more.
     waiting: bool,
 }
 
 impl Collector {
-    pub(super) fn new(percent_min: u8) -> Self {
+    pub(super) fn new(percent_min: u8, now: Duration) -> Self {
         Self {
             percent_min,
             annex: None,
             doomed: BTreeMap::new(),
             stuck: BTreeSet::new(),
             measured: BTreeMap::new(),
-            emptied: Duration::ZERO,
+            emptied: now,
             waiting: false,
         }
     }
@@ -114,7 +114,10 @@ impl BlobTree {
 
 impl Core {
     pub(super) fn maintain(&self) -> Result<Work> {
-        if self.db.maintain()? == Work::Did || self.files.finish_one()? {
+        if self.db.maintain()? == Work::Did
+            || self.files.sync_ahead()?
+            || self.files.finish_one()?
+        {
             return Ok(Work::Did);
         }
         self.collect(&mut self.collector.lock(), false)
