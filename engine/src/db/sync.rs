@@ -4,8 +4,8 @@
 //!   before that; who asks meanwhile waits for the next round.
 //! - Order: what pointers lead to, then logs that ended and the manifest that names all logs, then
 //!   the log that takes writes.
-//! - The manifest names a log before the first acknowledgement that rests on it, and knows where
-//!   a log ended before the next one is named.
+//! - The manifest names a log before the first acknowledgement that rests on it, after the header
+//!   of the log is durable, and knows where a log ended before the next one is named.
 
 use alloc::vec::Vec;
 
