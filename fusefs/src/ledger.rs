@@ -54,11 +54,15 @@ impl Ledger {
         }
     }
 
-    /// Waits until something was freed or sealed, for `timeout` at most.
-    pub(crate) fn wait(&self, timeout: Duration) {
+    /// Waits until something was freed or sealed, for `timeout` at most; not at all where no more
+    /// than `len_max` bytes are held.
+    pub(crate) fn wait(&self, len_max: usize, timeout: Duration) {
         let mut waiting = self.waiting.lock();
         *waiting += 1;
-        waiting = self.freed.wait_timeout(waiting, timeout);
+        // Looked at under the lock, which `wake` takes after every change.
+        if self.held_len() > len_max {
+            waiting = self.freed.wait_timeout(waiting, timeout);
+        }
         *waiting -= 1;
     }
 }

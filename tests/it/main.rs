@@ -8,5 +8,6 @@
     reason = "test code: a failed expectation ends the test, and skipped tests say so"
 )]
 
+mod model_fs;
 mod mount;
 mod tidy;

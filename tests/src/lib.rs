@@ -13,6 +13,8 @@
 pub mod crash;
 pub mod fault;
 pub mod image;
+pub mod model_fs;
+pub mod play_fs;
 pub mod process;
 pub mod random;
 pub mod sample;

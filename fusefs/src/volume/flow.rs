@@ -118,7 +118,7 @@ impl Volume {
                 continue;
             }
             if self.ledger.seal_count() > 0 {
-                self.ledger.wait(WAIT);
+                self.ledger.wait(len_max, WAIT);
                 continue;
             }
             match self.dequeue(Duration::MAX) {
@@ -131,7 +131,7 @@ impl Volume {
                     }
                 }
                 // Others are at work on what there is.
-                None => self.ledger.wait(WAIT),
+                None => self.ledger.wait(len_max, WAIT),
             }
         }
         Ok(())
