@@ -6,9 +6,8 @@
 
 use alloc::collections::BTreeMap;
 
-use coffer_blobstore::env::{Env, OpenMode, Space};
-use coffer_blobstore::{BlobTree, Keyring};
-use coffer_engine::{Cipher, Compression, Ecc, FileKind};
+use coffer_blobstore::env::{Env, Space};
+use coffer_blobstore::{BlobTree, Cipher, Compression, Ecc, FileKind, StoreInfo};
 use serde::Serialize;
 
 use super::key::SlotEntry;
@@ -22,6 +21,9 @@ use crate::terminal::{Results, human_len};
 struct Report {
     store_id: String,
     format_version: u32,
+    cipher: Option<&'static str>,
+    ecc: Option<String>,
+    key_epoch: Option<u32>,
     keyring_generation: u64,
     slots: Vec<SlotEntry>,
     files: BTreeMap<&'static str, Files>,
@@ -42,8 +44,6 @@ struct Files {
 #[derive(Serialize)]
 struct Opened {
     compression: String,
-    cipher: &'static str,
-    ecc: String,
     frame_len: u32,
     entry_count: u64,
     tombstone_count: u64,
@@ -66,8 +66,7 @@ pub(crate) fn info(args: &Info) -> Outcome {
 }
 
 fn inspect(env: &Env, args: &Info) -> Outcome<Report> {
-    let keyring = Keyring::inspect(env)?;
-    let files = files(env)?;
+    let info = StoreInfo::read(env)?;
     let Space {
         total_len,
         free_len,
@@ -80,42 +79,58 @@ fn inspect(env: &Env, args: &Info) -> Outcome<Report> {
     } else {
         None
     };
+    let files = info
+        .kinds
+        .iter()
+        .filter(|files| files.kind != FileKind::Lock);
     Ok(Report {
-        store_id: keyring.store_id.to_string(),
-        format_version: keyring.format_version,
-        keyring_generation: keyring.generation,
-        slots: keyring.slots.iter().map(SlotEntry::new).collect(),
-        stored_len: files.values().map(|files| files.len).sum(),
-        files,
+        store_id: info.store_id.to_string(),
+        format_version: info.format_version,
+        cipher: info.cipher.map(cipher_word),
+        ecc: info.ecc.map(ecc_words),
+        key_epoch: info.epoch,
+        keyring_generation: info.keyring.generation,
+        slots: info.keyring.slots.iter().map(SlotEntry::new).collect(),
+        stored_len: info.len(),
+        files: files
+            .map(|files| {
+                let (count, len) = (files.count, files.len);
+                (kind_word(files.kind), Files { count, len })
+            })
+            .collect(),
         medium_total_len: total_len,
         medium_free_len: free_len,
         opened,
     })
 }
 
-fn files(env: &Env) -> Outcome<BTreeMap<&'static str, Files>> {
-    let mut kinds = BTreeMap::<_, Files>::new();
-    for id in env.fs.list()? {
-        let kind = match id.kind {
-            FileKind::Keyring => "keyring",
-            FileKind::Current => "current",
-            FileKind::Lock => continue,
-            FileKind::Manifest => "manifest",
-            FileKind::Wal => "wal",
-            FileKind::Table => "table",
-            FileKind::Blob => "blob",
-            FileKind::Temp => "temp",
-        };
-        // A file that its owner removed meanwhile holds nothing.
-        let len = match env.fs.open(id, OpenMode::Read) {
-            Ok(file) => file.len()?,
-            Err(_) => continue,
-        };
-        let files = kinds.entry(kind).or_default();
-        files.count += 1;
-        files.len += len;
+fn kind_word(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Keyring => "keyring",
+        FileKind::Current => "current",
+        FileKind::Lock => "lock",
+        FileKind::Manifest => "manifest",
+        FileKind::Wal => "wal",
+        FileKind::Table => "table",
+        FileKind::Blob => "blob",
+        FileKind::Temp => "temp",
     }
-    Ok(kinds)
+}
+
+fn cipher_word(cipher: Cipher) -> &'static str {
+    match cipher {
+        Cipher::None => "none",
+        Cipher::Aes256Gcm => "aes-256-gcm",
+    }
+}
+
+fn ecc_words(ecc: Ecc) -> String {
+    match ecc {
+        Ecc::None => "none".to_owned(),
+        Ecc::SecDed => "secded".to_owned(),
+        Ecc::Xor { data } => format!("xor {data}+1"),
+        Ecc::ReedSolomon { data, parity } => format!("reed-solomon {data}+{parity}"),
+    }
 }
 
 fn opened(tree: &BlobTree) -> Outcome<Opened> {
@@ -126,16 +141,6 @@ fn opened(tree: &BlobTree) -> Outcome<Opened> {
         compression: match options.transform.compression {
             Compression::None => "none".to_owned(),
             Compression::Zstd { level } => format!("zstd level {level}"),
-        },
-        cipher: match options.transform.cipher {
-            Cipher::None => "none",
-            Cipher::Aes256Gcm => "aes-256-gcm",
-        },
-        ecc: match options.transform.ecc {
-            Ecc::None => "none".to_owned(),
-            Ecc::SecDed => "secded".to_owned(),
-            Ecc::Xor { data } => format!("xor {data}+1"),
-            Ecc::ReedSolomon { data, parity } => format!("reed-solomon {data}+{parity}"),
         },
         frame_len: options.frame_len,
         entry_count: levels.iter().map(|level| level.entry_count).sum(),
@@ -149,6 +154,11 @@ fn lines(report: &Report) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("store id", report.store_id.clone()),
         ("format", report.format_version.to_string()),
+        ("cipher", report.cipher.unwrap_or("unknown").to_owned()),
+        (
+            "ecc",
+            report.ecc.clone().unwrap_or_else(|| "unknown".to_owned()),
+        ),
         (
             "keyring",
             format!("generation {}", report.keyring_generation),
@@ -170,8 +180,6 @@ fn lines(report: &Report) -> Vec<(&'static str, String)> {
     match &report.opened {
         Some(opened) => lines.extend([
             ("compression", opened.compression.clone()),
-            ("cipher", opened.cipher.to_owned()),
-            ("ecc", opened.ecc.clone()),
             ("frames", human_len(u64::from(opened.frame_len))),
             (
                 "entries",

@@ -14,6 +14,7 @@ mod key;
 mod list;
 mod mount;
 mod objects;
+mod scrub;
 mod umount;
 
 /// Does what the command line asks for.
@@ -31,10 +32,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome<ExitCode> {
         Command::Ls(args) => list::ls(&args),
         Command::Info(args) => info::info(&args),
         Command::Key { command } => key::key(&command, quiet),
-        Command::Scrub(_) => Err(crate::failure::Failure::new(
-            crate::failure::Code::Unsupported,
-            "scrub is not built in yet",
-        )),
+        Command::Scrub(args) => return scrub::scrub(&args, quiet),
         Command::Compact(args) => compact::compact(&args, quiet),
         Command::Completions { shell } => completions(shell),
     };
