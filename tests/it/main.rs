@@ -8,6 +8,7 @@
     reason = "test code: a failed expectation ends the test, and skipped tests say so"
 )]
 
+mod engine;
 mod model_fs;
 mod mount;
 mod tidy;
