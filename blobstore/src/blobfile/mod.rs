@@ -28,7 +28,8 @@ use crate::pointer::BlobPointer;
 use crate::scratch::with_scratch;
 
 pub(crate) use reader::BlobReader;
-pub(crate) use value::{Effort, StagedFrames, ValueWriter};
+pub use value::Effort;
+pub(crate) use value::StagedFrames;
 pub(crate) use writer::{BlobWriter, Claim};
 
 /// Where blob files are named: the engine's manifest.
@@ -304,7 +305,12 @@ impl BlobFiles {
             }
             file.record
         };
-        let (file, context) = self.open(number)?;
+        let (file, context) = match self.open(number) {
+            Ok(open) => open,
+            // Collected meanwhile.
+            Err(_) if !self.is_known(number) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         if *context.salt() != record.salt {
             let message =
                 "this blob file is not the one that the store names: it was put back or swapped";
@@ -321,6 +327,14 @@ impl BlobFiles {
             file.reader = Some(reader.clone());
         }
         Ok(Some(reader))
+    }
+
+    /// Bytes of the file `number`; `None` where the annex does not name it.
+    ///
+    /// # Errors
+    /// As [`BlobFiles::reader`].
+    pub(crate) fn len_of(&self, number: u64) -> Result<Option<u64>> {
+        self.reader(number)?.map(|reader| reader.len()).transpose()
     }
 
     /// Closes the file that was not read for the longest time, where too many are open.

@@ -30,6 +30,10 @@ impl BlobReader {
         Self { file, context }
     }
 
+    pub(super) fn len(&self) -> Result<u64> {
+        self.file.len()
+    }
+
     pub(super) fn sync(&self) -> Result<()> {
         self.file
             .sync()

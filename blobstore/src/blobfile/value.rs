@@ -199,8 +199,70 @@ impl BlobFiles {
     pub(crate) fn stage(&self, value: &[u8], effort: Effort) -> Result<StagedFrames> {
         let writer = ValueWriter::new(self)?;
         with_scratch(|scratch| {
-            scratch.limit_level((effort == Effort::Low).then_some(LEVEL_LOW));
+            limit_effort(effort, scratch);
             writer.write_all(value, scratch)
         })
     }
+
+    /// Seals a value that `next` hands out piece by piece: each call fills the cleared buffer with up
+    /// to one frame length, less only at the end. `None` for a value without bytes.
+    ///
+    /// # Errors
+    /// As [`BlobFiles::stage`], and those of `next`.
+    pub(crate) fn stage_pieces(
+        &self,
+        effort: Effort,
+        next: &mut dyn FnMut(&mut Vec<u8>, &mut Scratch) -> Result<()>,
+    ) -> Result<Option<StagedFrames>> {
+        with_scratch(|scratch| {
+            let frame_len = self.options().frame_len as usize;
+            let (mut piece, mut following) = (Vec::new(), Vec::new());
+            next(&mut piece, scratch)?;
+            if piece.is_empty() {
+                return Ok(None);
+            }
+            let mut writer = ValueWriter::new(self)?;
+            limit_effort(effort, scratch);
+            loop {
+                following.clear();
+                if piece.len() == frame_len {
+                    next(&mut following, scratch)?;
+                }
+                if following.is_empty() {
+                    writer.push(&piece, 1, scratch)?;
+                    return writer.finish(scratch).map(Some);
+                }
+                writer.push(&piece, INLINE_FRAMES_MAX, scratch)?;
+                core::mem::swap(&mut piece, &mut following);
+            }
+        })
+    }
+
+    /// Seals the value behind `pointer` anew, into the active blob file. `None` where it cannot be
+    /// read, or its file is not known any more: then it has to stay as it is.
+    ///
+    /// # Errors
+    /// `Poisoned`; those of sealing, and of the medium while writing.
+    pub(crate) fn copy(&self, pointer: &BlobPointer) -> Result<Option<StagedFrames>> {
+        let Ok(Some(reader)) = self.reader(pointer.file) else {
+            return Ok(None);
+        };
+        let Ok(frames) = with_scratch(|scratch| reader.frames(pointer, scratch)) else {
+            return Ok(None);
+        };
+        let frame_len = u64::from(self.options().frame_len);
+        let (mut position, mut unreadable) = (0, false);
+        let copied = self.stage_pieces(Effort::Normal, &mut |piece, scratch| {
+            let range = (position, frame_len);
+            let read = reader.read(pointer.shape, &frames, range, scratch, piece);
+            unreadable |= read.is_err();
+            position += piece.len() as u64;
+            read
+        });
+        if unreadable { Ok(None) } else { copied }
+    }
+}
+
+fn limit_effort(effort: Effort, scratch: &mut Scratch) {
+    scratch.limit_level((effort == Effort::Low).then_some(LEVEL_LOW));
 }

@@ -63,10 +63,6 @@ impl BlobWriter {
         FileId::new(FileKind::Blob, self.number)
     }
 
-    pub(crate) fn file(&self) -> &Arc<dyn File> {
-        &self.file
-    }
-
     pub(crate) fn context(&self) -> &Arc<FileContext> {
         &self.context
     }

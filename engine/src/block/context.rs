@@ -79,7 +79,7 @@ const AAD_LEN: usize = 32;
 const AAD_LEN_MAX: usize = AAD_LEN + COMMITMENT_LEN;
 
 /// Blocks that may be sealed under one file key: far more than ordinals are ever handed out.
-const SEAL_COUNT_MAX: u64 = u32::MAX as u64;
+pub(super) const SEAL_COUNT_MAX: u64 = u32::MAX as u64;
 
 /// An open file as its blocks see it.
 pub struct FileContext {
@@ -90,7 +90,7 @@ pub struct FileContext {
     commitment: [u8; COMMITMENT_LEN],
     verifier: Verifier,
     listener: Arc<dyn Listener>,
-    seal_count: AtomicU64,
+    pub(super) seal_count: AtomicU64,
 }
 
 impl FileContext {
@@ -236,7 +236,12 @@ impl FileContext {
         self.seal_body(&Expect { raw_len, ..*expect }, plain, out)
     }
 
-    fn seal_body(&self, expect: &Expect<'_>, body: &[u8], out: &mut Vec<u8>) -> Result<Sealed> {
+    pub(super) fn seal_body(
+        &self,
+        expect: &Expect<'_>,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Sealed> {
         let raw_len = match expect.raw_len {
             Some(raw_len) if raw_len as usize <= BLOCK_LEN_MAX => raw_len,
             _ => return Err(Error::invalid("a block is longer than 16 MiB").in_file(self.id())),

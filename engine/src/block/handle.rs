@@ -45,7 +45,7 @@ pub enum BlockKind {
 }
 
 impl BlockKind {
-    const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Data,
         Self::Index,
         Self::Filter,

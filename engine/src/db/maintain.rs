@@ -111,6 +111,11 @@ impl Db {
         self.work.wait_for_work(timeout);
     }
 
+    /// Wakes whoever waits for work.
+    pub fn wake(&self) {
+        self.work.ask();
+    }
+
     /// Waits for the turn.
     pub(super) fn wait_for_turn<'a>(&self, flag: &'a AtomicBool) -> Turn<'a> {
         loop {

@@ -1,12 +1,17 @@
-//! Tails torn in every way, and what is no torn tail.
+//! Logs cut at every byte, with every bit flipped, swapped, spliced and closed.
 
 use super::*;
 use crate::crypto::{KeySource, MasterKey, NoKeys};
-use crate::env::mem::{MemFs, env_over};
-use crate::env::{Env, OpenMode};
+use crate::env::mem::{self, MemFs};
+use crate::env::{Env, Listener, OpenMode};
 use crate::file::{create_file, open_file};
 use crate::options::{BlockTransform, Cipher, Compression, Ecc};
+use crate::sync::Mutex;
 use crate::types::{FileId, FileKind, StoreId};
+
+const ID: FileId = FileId::new(FileKind::Wal, 4);
+const STORE: StoreId = StoreId([3; 16]);
+const KIND: BlockKind = BlockKind::WalRecord;
 
 struct OneKey;
 
@@ -19,171 +24,423 @@ impl KeySource for OneKey {
     }
 }
 
-const ID: FileId = FileId::new(FileKind::Wal, 1);
-const STORE: StoreId = StoreId([3; 16]);
-
-/// A log, and what cuts and damage need to know about it.
-struct Log {
-    fs: Arc<MemFs>,
-    env: Env,
-    keys: &'static dyn KeySource,
-    bytes: Vec<u8>,
-    /// Where each record ends.
-    ends: Vec<usize>,
+fn keys(cipher: Cipher) -> &'static dyn KeySource {
+    match cipher {
+        Cipher::None => &NoKeys,
+        Cipher::Aes256Gcm => &OneKey,
+    }
 }
 
-impl Log {
-    /// Records of these lengths; the first `synced` of them synced before the next one.
-    fn new(cipher: Cipher, ecc: Ecc, lens: &[usize], synced: usize) -> Self {
-        let keys: &'static dyn KeySource = match cipher {
-            Cipher::None => &NoKeys,
-            Cipher::Aes256Gcm => &OneKey,
-        };
-        let transform = BlockTransform {
-            compression: Compression::None,
-            cipher,
-            ecc,
-        };
-        let fs = MemFs::new();
-        let env = env_over(fs.clone(), 1);
-        let (file, context) = create_file(&env, keys, ID, STORE, transform).unwrap();
-        let mut writer = LogWriter::new(file, context, BlockKind::WalRecord);
-        let mut ends = Vec::new();
-        for (index, len) in lens.iter().enumerate() {
-            writer.append(&payload(index, *len)).unwrap();
-            ends.push(usize::try_from(writer.len()).unwrap());
-            if index < synced {
-                writer.sync().unwrap();
+const fn transform(cipher: Cipher, ecc: Ecc) -> BlockTransform {
+    let compression = Compression::None;
+    BlockTransform {
+        compression,
+        cipher,
+        ecc,
+    }
+}
+
+const SEALED: BlockTransform = transform(Cipher::Aes256Gcm, Ecc::None);
+
+fn payload(ordinal: u32) -> Vec<u8> {
+    vec![ordinal as u8 + 1; 20 + 7 * ordinal as usize]
+}
+
+/// Bytes of a log and where its records start; the last entry is its length.
+struct Log {
+    transform: BlockTransform,
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+/// Six records; a sync behind record 1 and, where `synced`, behind each.
+fn log_of_six(transform: BlockTransform, synced: bool) -> Log {
+    log_from(1, transform, synced)
+}
+
+fn log_from(seed: u64, transform: BlockTransform, synced: bool) -> Log {
+    let fs = MemFs::new();
+    let env = mem::env_over(fs.clone(), seed);
+    let (file, context) = create_file(&env, keys(transform.cipher), ID, STORE, transform).unwrap();
+    let mut writer = LogWriter::new(file, context, KIND);
+    let mut starts = Vec::new();
+    for ordinal in 0..6 {
+        starts.push(writer.len() as usize);
+        assert_eq!(writer.append(&payload(ordinal)).unwrap(), ordinal);
+        if synced || ordinal == 1 {
+            writer.sync().unwrap();
+        }
+    }
+    writer.write_out().unwrap();
+    starts.push(writer.len() as usize);
+    let bytes = fs.contents(ID).unwrap();
+    assert_eq!(bytes.len(), starts[6]);
+    Log {
+        transform,
+        bytes,
+        starts,
+    }
+}
+
+/// What reading gave: records, the torn tail, the kind of the error.
+#[derive(Debug, PartialEq)]
+struct Read {
+    count: u32,
+    torn: Option<TornTail>,
+    error: Option<ErrorKind>,
+}
+
+fn read(log: &Log, bytes: &[u8], end: LogEnd) -> Read {
+    let fs = MemFs::new();
+    fs.set_contents(ID, bytes.to_vec());
+    let env = mem::env_over(fs, 1);
+    let (file, context) =
+        open_file(&env, keys(log.transform.cipher), ID, STORE, OpenMode::Read).unwrap();
+    let mut reader = LogReader::new(file, context, KIND, end).unwrap();
+    let error = loop {
+        let ordinal = reader.count();
+        match reader.next() {
+            Ok(Some(record)) => {
+                assert_eq!(*record.payload, payload(ordinal), "wrong bytes");
+                assert_eq!(record.ordinal, ordinal);
+                assert_eq!(record.offset, log.starts[ordinal as usize] as u64);
+            }
+            Ok(None) => {
+                assert!(reader.next().unwrap().is_none(), "the end stays the end");
+                break None;
+            }
+            Err(error) => {
+                assert_eq!(error.place().file, Some(ID));
+                assert!(error.place().offset.is_some());
+                break Some(error.kind());
             }
         }
-        writer.write_out().unwrap();
-        let bytes = fs.contents(ID).unwrap();
-        Self {
-            fs,
-            env,
-            keys,
-            bytes,
-            ends,
-        }
-    }
+    };
+    let (count, torn) = (reader.count(), reader.torn_tail());
+    Read { count, torn, error }
+}
 
-    /// How many records a reader gets out of these bytes.
-    fn read(&self, bytes: &[u8], end: LogEnd) -> Result<usize> {
-        self.fs.set_contents(ID, bytes.to_vec());
-        let (file, context) = open_file(&self.env, self.keys, ID, STORE, OpenMode::Read)?;
-        let mut reader = LogReader::new(file, context, BlockKind::WalRecord, end)?;
-        let mut count = 0;
-        while let Some(record) = reader.next()? {
-            let expected = payload(count, record.payload.len());
-            assert_eq!(*record.payload, expected[..]);
-            count += 1;
-        }
-        Ok(count)
+fn whole(count: u32) -> Read {
+    Read {
+        count,
+        torn: None,
+        error: None,
     }
 }
 
-fn payload(index: usize, len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at * 7 + index) as u8).collect()
+fn failed(count: u32, error: ErrorKind) -> Read {
+    Read {
+        count,
+        torn: None,
+        error: Some(error),
+    }
 }
 
 const ECCS: [Ecc; 4] = [Ecc::None, Ecc::SecDed, Ecc::DEFAULT_STORE, Ecc::METADATA];
 
 #[test]
-fn a_tail_torn_at_any_byte_ends_the_log() {
+fn records_come_back_in_order() {
     for cipher in [Cipher::None, Cipher::Aes256Gcm] {
         for ecc in ECCS {
-            let log = Log::new(cipher, ecc, &[40, 0, 700], 2);
-            for len in log.ends[1]..=log.bytes.len() {
-                let what = alloc::format!("{cipher:?} {ecc:?} cut to {len} of {:?}", log.ends);
-                let count = log.read(&log.bytes[..len], LogEnd::Open);
-                let count = count.unwrap_or_else(|error| panic!("{what}: {error:?}"));
-                assert!(
-                    count == 2 || (count == 3 && len > log.ends[1]),
-                    "{what}: {count}"
+            let log = log_of_six(transform(cipher, ecc), false);
+            assert_eq!(read(&log, &log.bytes, LogEnd::Open), whole(6));
+            assert_eq!(read(&log, &log.bytes, LogEnd::Closed(6)), whole(6));
+        }
+    }
+}
+
+#[test]
+fn a_log_without_records_is_a_log() {
+    let env = mem::env_seeded(1);
+    let (file, context) = create_file(&env, &OneKey, ID, STORE, SEALED).unwrap();
+    let mut reader = LogReader::new(file.clone(), context.clone(), KIND, LogEnd::Open).unwrap();
+    assert!(reader.next().unwrap().is_none());
+    let mut reader = LogReader::new(file, context, KIND, LogEnd::Closed(0)).unwrap();
+    assert!(reader.next().unwrap().is_none());
+    assert_eq!(reader.torn_tail(), None);
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_ends_at_the_last_whole_record() {
+    for ecc in ECCS {
+        let log = log_of_six(transform(Cipher::Aes256Gcm, ecc), false);
+        for cut in 256..log.bytes.len() {
+            let got = read(&log, &log.bytes[..cut], LogEnd::Open);
+            assert_eq!(got.error, None, "{ecc:?} {cut}");
+            // A record that only lacks parity may heal; never fewer than the whole ones.
+            let whole = log.starts.iter().filter(|start| **start <= cut).count() - 1;
+            assert!(got.count as usize >= whole, "{ecc:?} {cut}");
+            let next = log.starts[got.count as usize];
+            let torn = (next < cut).then(|| TornTail {
+                offset: next as u64,
+                len: (cut - next) as u64,
+            });
+            assert_eq!(got.torn, torn);
+        }
+    }
+}
+
+#[test]
+fn zeros_and_noise_behind_the_last_record_are_a_torn_tail() {
+    let log = log_of_six(SEALED, true);
+    for fill in [0, 0xff, b'C'] {
+        for len in [1, 63, 64, 65, 5000] {
+            let mut bytes = log.bytes.clone();
+            bytes.resize(bytes.len() + len, fill);
+            let got = read(&log, &bytes, LogEnd::Open);
+            assert_eq!((got.count, got.error), (6, None));
+            let offset = log.bytes.len() as u64;
+            assert_eq!(
+                got.torn,
+                Some(TornTail {
+                    offset,
+                    len: len as u64
+                })
+            );
+            let closed = read(&log, &bytes, LogEnd::Closed(6));
+            assert_eq!(closed, failed(6, ErrorKind::Corruption));
+        }
+    }
+}
+
+/// Records 0 and 1 were synced before the others were written.
+#[test]
+fn every_flipped_bit_heals_or_ends_the_log_only_where_nothing_was_durable() {
+    for ecc in ECCS {
+        let log = log_of_six(transform(Cipher::Aes256Gcm, ecc), false);
+        for bit in 256 * 8..log.bytes.len() * 8 {
+            let record = log.starts.iter().filter(|start| **start <= bit / 8).count() as u32 - 1;
+            let mut bytes = log.bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let got = read(&log, &bytes, LogEnd::Open);
+            if got == whole(6) {
+                continue;
+            }
+            assert_eq!(ecc, Ecc::None, "bit {bit} did not heal");
+            if record < 2 {
+                assert_eq!(got, failed(record, ErrorKind::Corruption), "bit {bit}");
+            } else {
+                let offset = log.starts[record as usize] as u64;
+                let len = log.bytes.len() as u64 - offset;
+                let torn = Some(TornTail { offset, len });
+                assert_eq!(
+                    got,
+                    Read {
+                        count: record,
+                        torn,
+                        error: None
+                    },
+                    "bit {bit}"
                 );
             }
+            let closed = read(&log, &bytes, LogEnd::Closed(6));
+            assert_eq!(closed, failed(record, ErrorKind::Corruption));
         }
     }
 }
 
+/// As the manifest does: each record is durable before the next is written.
 #[test]
-fn lost_sectors_in_the_tail_end_the_log() {
-    for cipher in [Cipher::None, Cipher::Aes256Gcm] {
-        for ecc in ECCS {
-            let log = Log::new(cipher, ecc, &[40, 100, 2_000, 300], 2);
-            let first = log.ends[1].next_multiple_of(512) - 512;
-            for start in (first..log.bytes.len()).step_by(512) {
-                for end in (start..log.bytes.len() + 512).step_by(512) {
-                    let mut bytes = log.bytes.clone();
-                    let end = end.min(bytes.len());
-                    bytes[start.max(log.ends[1])..end.max(log.ends[1])].fill(0);
-                    let what = alloc::format!("{cipher:?} {ecc:?} zeros {start}..{end}");
-                    let count = log.read(&bytes, LogEnd::Open);
-                    let count = count.unwrap_or_else(|error| panic!("{what}: {error:?}"));
-                    assert!((2..=4).contains(&count), "{what}: {count}");
-                }
+fn where_each_record_was_synced_only_the_last_can_be_torn() {
+    let log = log_of_six(SEALED, true);
+    for record in 0..6 {
+        let (start, end) = (log.starts[record], log.starts[record + 1]);
+        for damaged in [
+            start..end,
+            start..start + 64,
+            start + 64..end,
+            start..start + 1,
+        ] {
+            let mut bytes = log.bytes.clone();
+            bytes[damaged.clone()].fill(0);
+            let got = read(&log, &bytes, LogEnd::Open);
+            match (damaged.len(), record) {
+                // A single byte of the frame: too much for its checksum, no matter for the rest.
+                (1, 5) | (_, 5) => assert!(got.torn.is_some() && got.count == 5, "{got:?}"),
+                _ => assert_eq!(got, failed(record as u32, ErrorKind::Corruption)),
             }
         }
     }
 }
 
 #[test]
-fn what_a_later_record_vouches_for_is_no_torn_tail() {
-    for cipher in [Cipher::None, Cipher::Aes256Gcm] {
-        let log = Log::new(cipher, Ecc::None, &[300, 300, 300], 2);
-        for victim in 0..2 {
-            let mut bytes = log.bytes.clone();
-            let end = log.ends[victim];
-            bytes[end - 120..end].fill(0);
-            let error = log.read(&bytes, LogEnd::Open).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Corruption, "{error:?}");
-            assert_eq!(error.place().file, Some(ID));
-        }
-        // Nothing vouches for the last one.
+fn parity_heals_a_record_whose_frame_is_destroyed() {
+    let log = log_of_six(transform(Cipher::Aes256Gcm, Ecc::METADATA), false);
+    for record in 0..6 {
         let mut bytes = log.bytes.clone();
-        let end = log.ends[2];
-        bytes[end - 120..end].fill(0);
-        assert_eq!(log.read(&bytes, LogEnd::Open).unwrap(), 2);
+        bytes[log.starts[record]..log.starts[record] + 40].fill(0);
+        assert_eq!(read(&log, &bytes, LogEnd::Open), whole(6), "{record}");
     }
 }
 
 #[test]
-fn a_closed_log_has_its_records_or_is_damaged() {
-    let log = Log::new(Cipher::Aes256Gcm, Ecc::None, &[300, 300, 300], 3);
-    assert_eq!(log.read(&log.bytes, LogEnd::Closed(3)).unwrap(), 3);
-    for (len, count) in [
-        (log.ends[1], 3),
-        (log.ends[2] - 100, 3),
-        (log.ends[2], 2),
-        (log.ends[2], 4),
-    ] {
-        let error = log
-            .read(&log.bytes[..len], LogEnd::Closed(count))
-            .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Corruption, "{error:?}");
-    }
-}
-
-#[test]
-fn swapped_and_foreign_records_are_refused() {
+fn moved_dropped_and_repeated_records_are_refused() {
     for cipher in [Cipher::None, Cipher::Aes256Gcm] {
-        let log = Log::new(cipher, Ecc::None, &[300, 300, 300], 3);
-        let record = |index: usize| {
-            let start = index
-                .checked_sub(1)
-                .map_or(log.ends[0] - (log.ends[1] - log.ends[0]), |before| {
-                    log.ends[before]
-                });
-            start..log.ends[index]
-        };
-        for (a, b) in [(0, 1), (1, 2), (0, 2)] {
-            let mut bytes = log.bytes.clone();
-            bytes[record(a)].copy_from_slice(&log.bytes[record(b)]);
-            bytes[record(b)].copy_from_slice(&log.bytes[record(a)]);
-            assert!(
-                log.read(&bytes, LogEnd::Open).is_err(),
-                "{cipher:?} {a} {b}"
-            );
+        let log = log_of_six(transform(cipher, Ecc::DEFAULT_STORE), false);
+        let record = |index: usize| &log.bytes[log.starts[index]..log.starts[index + 1]];
+        let head = &log.bytes[..256];
+        let swapped = [head, record(0), record(2), record(1)].concat();
+        let refused = |count| failed(count, ErrorKind::Authentication);
+        assert_eq!(read(&log, &swapped, LogEnd::Open), refused(1));
+        let dropped = [head, record(0), record(2)].concat();
+        assert_eq!(read(&log, &dropped, LogEnd::Open), refused(1));
+        let first_gone = [head, record(1), record(2)].concat();
+        assert_eq!(read(&log, &first_gone, LogEnd::Open), refused(0));
+        let repeated = [head, record(0), record(0)].concat();
+        assert_eq!(read(&log, &repeated, LogEnd::Open), refused(1));
+    }
+}
+
+/// Two writers that share salt and keys, as after a fork, wrote different records.
+#[test]
+fn records_of_a_fork_do_not_fit_into_the_chain() {
+    let log = log_of_six(SEALED, false);
+    let fs = MemFs::new();
+    let env = mem::env_over(fs.clone(), 1);
+    let (file, context) = create_file(&env, &OneKey, ID, STORE, SEALED).unwrap();
+    let mut writer = LogWriter::new(file, context, KIND);
+    let mut other = payload(0);
+    other[0] ^= 1;
+    writer.append(&other).unwrap();
+    writer.append(&payload(1)).unwrap();
+    writer.sync().unwrap();
+    let fork = fs.contents(ID).unwrap();
+    assert_eq!(fork[..256], log.bytes[..256]);
+    let start = log.starts[1];
+    let spliced = [&log.bytes[..start], &fork[start..]].concat();
+    assert_eq!(
+        read(&log, &spliced, LogEnd::Open),
+        failed(1, ErrorKind::Authentication)
+    );
+}
+
+#[test]
+fn records_of_another_log_are_refused() {
+    let log = log_of_six(SEALED, false);
+    let other = log_from(2, SEALED, false);
+    for record in 0..6 {
+        let start = log.starts[record];
+        let spliced = [&log.bytes[..start], &other.bytes[start..]].concat();
+        let refused = failed(record as u32, ErrorKind::Authentication);
+        assert_eq!(read(&log, &spliced, LogEnd::Open), refused);
+    }
+}
+
+#[test]
+fn a_closed_log_has_exactly_its_records() {
+    let log = log_of_six(SEALED, true);
+    for count in 0..6 {
+        let cut = &log.bytes[..log.starts[count as usize]];
+        assert_eq!(read(&log, cut, LogEnd::Closed(count)), whole(count));
+        assert_eq!(
+            read(&log, cut, LogEnd::Closed(6)),
+            failed(count, ErrorKind::Corruption)
+        );
+        let longer = read(&log, &log.bytes, LogEnd::Closed(count));
+        assert_eq!(longer, failed(count, ErrorKind::Corruption));
+    }
+}
+
+#[test]
+fn durable_counts_are_those_known_when_writing() {
+    let env = mem::env_seeded(1);
+    let (file, context) = create_file(&env, &OneKey, ID, STORE, SEALED).unwrap();
+    let mut writer = LogWriter::new(file.clone(), context.clone(), KIND);
+    writer.append(b"a").unwrap();
+    writer.append(b"b").unwrap();
+    writer.sync().unwrap();
+    writer.append(b"c").unwrap();
+    writer.mark_durable(9);
+    assert_eq!(writer.durable_count(), 3);
+    writer.append(b"d").unwrap();
+    writer.write_out().unwrap();
+    let last_tag = writer.last_tag();
+    let mut reader = LogReader::new(file, context, KIND, LogEnd::Open).unwrap();
+    let mut counts = Vec::new();
+    while let Some(record) = reader.next().unwrap() {
+        counts.push(record.durable_count);
+    }
+    assert_eq!(counts, [0, 0, 2, 3]);
+    assert_eq!(reader.durable_count(), 3);
+    assert_eq!(reader.last_tag(), last_tag);
+}
+
+struct Failing {
+    inner: Arc<dyn File>,
+    append: bool,
+}
+
+impl File for Failing {
+    fn len(&self) -> Result<u64> {
+        self.inner.len()
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.inner.read_at(offset, buf)
+    }
+    fn append(&self, bytes: &[u8]) -> Result<()> {
+        if self.append {
+            return Err(Error::no_space("full"));
+        }
+        self.inner.append(bytes)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.inner.write_at(offset, bytes)
+    }
+    fn sync(&self) -> Result<()> {
+        Err(Error::io("failed"))
+    }
+    fn truncate(&self, len: u64) -> Result<()> {
+        self.inner.truncate(len)
+    }
+}
+
+#[test]
+fn after_a_failed_write_or_sync_a_writer_refuses_everything() {
+    for (append, first) in [(true, ErrorKind::NoSpace), (false, ErrorKind::Io)] {
+        let env = mem::env_seeded(1);
+        let (inner, context) = create_file(&env, &OneKey, ID, STORE, SEALED).unwrap();
+        let mut writer = LogWriter::new(Arc::new(Failing { inner, append }), context, KIND);
+        writer.append(b"a").unwrap();
+        assert_eq!(writer.sync().unwrap_err().kind(), first);
+        assert_eq!(writer.durable_count(), 0);
+        assert_eq!(writer.append(b"b").unwrap_err().kind(), ErrorKind::Poisoned);
+        assert_eq!(writer.write_out().unwrap_err().kind(), ErrorKind::Poisoned);
+        assert_eq!(writer.sync().unwrap_err().kind(), ErrorKind::Poisoned);
+    }
+}
+
+#[test]
+fn a_torn_tail_and_a_healed_record_are_events() {
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<Event>>);
+    impl Listener for Heard {
+        fn event(&self, event: &Event) {
+            self.0.lock().push(event.clone());
         }
     }
+    let log = log_of_six(transform(Cipher::Aes256Gcm, Ecc::SecDed), false);
+    let fs = MemFs::new();
+    let cut = log.starts[5] + 10;
+    let mut bytes = log.bytes[..cut].to_vec();
+    bytes[log.starts[3] + 80] ^= 1;
+    fs.set_contents(ID, bytes);
+    let heard = Arc::new(Heard::default());
+    let listener: Arc<dyn Listener> = heard.clone();
+    let env = Env {
+        listener,
+        ..mem::env_over(fs, 1)
+    };
+    let (file, context) = open_file(&env, &OneKey, ID, STORE, OpenMode::Read).unwrap();
+    let mut reader = LogReader::new(file, context, KIND, LogEnd::Open).unwrap();
+    while reader.next().unwrap().is_some() {}
+    let healed = Event::Healed {
+        file: ID,
+        offset: log.starts[3] as u64,
+    };
+    let torn = Event::TornTail {
+        file: ID,
+        offset: log.starts[5] as u64,
+        len: 10,
+    };
+    assert_eq!(*heard.0.lock(), [healed, torn]);
 }
