@@ -13,6 +13,7 @@ mod blob_crash;
 mod crash;
 mod fault;
 mod golden;
+mod engine;
 mod model_fs;
 mod mount;
 mod plaintext;

@@ -80,7 +80,8 @@ impl<'a> Turn<'a> {
     /// Takes the turn unless somebody has it.
     pub(super) fn take(flag: &'a AtomicBool) -> Option<Self> {
         let taken = flag.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
-        taken.is_ok().then_some(Self(flag))
+        // Lazily: a turn that is made and dropped would end that of its holder.
+        taken.is_ok().then(|| Self(flag))
     }
 }
 
