@@ -11,9 +11,9 @@
 mod axes;
 mod blob_crash;
 mod crash;
+mod engine;
 mod fault;
 mod golden;
-mod engine;
 mod model_fs;
 mod mount;
 mod plaintext;
