@@ -136,7 +136,7 @@ impl Db {
                     .pending_since()
                     .is_some_and(|s| now.saturating_sub(s) >= PENDING_AGE_MAX) =>
             {
-                self.poison_on(wal.write_out())?;
+                self.write_out(wal)?;
             }
             _ => return Ok(false),
         }
