@@ -9,6 +9,7 @@
 )]
 
 mod axes;
+mod blob_crash;
 mod crash;
 mod fault;
 mod golden;
