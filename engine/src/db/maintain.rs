@@ -166,7 +166,18 @@ impl Db {
         // Work in other threads sees `closed` and ends.
         let _compacting = self.wait_for_turn(&self.compacting);
         let _flushing = self.wait_for_turn(&self.flushing);
+        let ended = flushed.and_then(|()| self.end_manifest());
         self.lock.lock().take();
-        flushed
+        ended
+    }
+
+    /// Records where the manifest ends, so that an attacker cannot cut off what it says last.
+    fn end_manifest(&self) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        if self.is_poisoned() || manifest.is_closed {
+            return Ok(());
+        }
+        manifest.is_closed = true;
+        manifest.log.close(&self.place)
     }
 }

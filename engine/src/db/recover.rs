@@ -114,7 +114,11 @@ impl Db {
             super_version: RwLock::new(Arc::new(super_version)),
             snapshots: Arc::new(SnapshotList::default()),
             annex: RwLock::new(Arc::clone(&state.annex)),
-            manifest: Mutex::new(LiveManifest { log, state }),
+            manifest: Mutex::new(LiveManifest {
+                log,
+                state,
+                is_closed: false,
+            }),
             next_number,
             syncing: Mutex::new(Syncing::at(last_seqno)),
             synced: Condvar::new(),
