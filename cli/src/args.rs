@@ -330,9 +330,9 @@ pub(crate) struct KeyAdd {
 
 #[derive(Debug, Args)]
 pub(crate) struct KeyRemove {
-    /// Number of the slot, as `key list` shows it
+    /// Number of the slot, as `key list` shows it [default: the one that opens the store now]
     #[arg(long, value_name = "NUMBER")]
-    pub(crate) slot: u32,
+    pub(crate) slot: Option<u8>,
     #[command(flatten)]
     pub(crate) at: OneStore,
 }

@@ -82,7 +82,7 @@ impl Failure {
             io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => Code::Exists,
             _ => Code::General,
         };
-        Self::new(code, format!("{what}: {error}"))
+        Self::new(code, format!("{what}: {}", plain(error)))
     }
 
     pub(crate) fn path(path: &Path, error: &io::Error) -> Self {
@@ -151,6 +151,13 @@ impl From<Error> for Failure {
     }
 }
 
+/// The words of the operating system, without the number that the standard library appends.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or(&text);
+    words.to_owned()
+}
+
 impl From<FsError> for Failure {
     fn from(error: FsError) -> Self {
         if let Some(beneath) = error.store_error() {
@@ -164,10 +171,8 @@ impl From<FsError> for Failure {
             Errno::EINVAL | Errno::ENAMETOOLONG => Code::Usage,
             _ => Code::General,
         };
-        let text = io::Error::from_raw_os_error(error.errno().code()).to_string();
-        // Without the number that the standard library appends.
-        let text = text.split(" (os error").next().unwrap_or(&text);
-        Self::new(code, text)
+        let os = io::Error::from_raw_os_error(error.errno().code());
+        Self::new(code, plain(&os))
     }
 }
 

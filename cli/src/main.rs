@@ -13,7 +13,6 @@ mod mount_options;
 mod progress;
 mod secrets;
 mod store;
-mod stub;
 mod system;
 mod terminal;
 mod units;

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::stub::Credential;
+use coffer_blobstore::Credential;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::args::{NewSecrets, Secrets};

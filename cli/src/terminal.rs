@@ -5,7 +5,7 @@
 //!   write to the terminal; JSON escapes them by itself.
 
 use core::fmt;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, StdoutLock, Write};
 
 use serde::Serialize;
 
@@ -54,10 +54,6 @@ impl Write for Results {
 pub(crate) fn note(text: impl fmt::Display) {
     // A closed standard error leaves nobody to tell.
     let _ = writeln!(io::stderr(), "coffer: {text}");
-}
-
-pub(crate) fn is_interactive() -> bool {
-    io::stderr().is_terminal()
 }
 
 /// Bytes as people read them: `0 B`, `17 B`, `4.0 KiB`, `1.5 GiB`.

@@ -200,6 +200,17 @@ impl Manifest {
         self.log.sync()
     }
 
+    /// Can another edit be appended? Not after a failed append, even on a full medium: the edit is
+    /// sealed, and whether it holds is decided by what comes after it.
+    pub(crate) const fn is_whole(&self) -> bool {
+        !self.log.is_failed() && self.log.buffered_len() == 0
+    }
+
+    /// Has a write failed for good?
+    pub(crate) const fn is_failed(&self) -> bool {
+        self.log.is_failed()
+    }
+
     pub(crate) const fn id(&self) -> FileId {
         FileId::new(FileKind::Manifest, self.number)
     }
@@ -254,7 +265,7 @@ fn read_current(place: &Place) -> Result<(u64, [u8; SALT_LEN])> {
     Ok((reader.u64()?, reader.array()?))
 }
 
-/// Reads what the live manifest says; returns its number too.
+/// Reads what the live manifest says, and the number above which it has named no log.
 pub(crate) fn read_manifest(place: &Place) -> Result<(State, u64)> {
     let (number, salt) = read_current(place)?;
     let id = FileId::new(FileKind::Manifest, number);
@@ -267,6 +278,7 @@ pub(crate) fn read_manifest(place: &Place) -> Result<(State, u64)> {
     let mut log = LogReader::new(file, context, BlockKind::ManifestRecord, LogEnd::Open)?;
     let mut state = State::empty();
     let mut is_empty = true;
+    let mut last_wal = number;
     while let Some(record) = log.next()? {
         let named = |error: Error| error.in_file(id).at(record.offset).part("manifest record");
         let edit = VersionEdit::decode(&record.payload).map_err(named)?;
@@ -276,6 +288,11 @@ pub(crate) fn read_manifest(place: &Place) -> Result<(State, u64)> {
             )));
         }
         state = state.apply(&edit).map_err(named)?;
+        last_wal = edit
+            .wals_added
+            .iter()
+            .map(|wal| wal.0)
+            .fold(last_wal, u64::max);
         is_empty = false;
     }
     if is_empty {
@@ -283,5 +300,5 @@ pub(crate) fn read_manifest(place: &Place) -> Result<(State, u64)> {
         let error = Error::corruption("the manifest holds no edit");
         return Err(error.in_file(id));
     }
-    Ok((state, number))
+    Ok((state, last_wal))
 }

@@ -3,7 +3,8 @@
 //! - A batch lies in one record. Several batches share a record while nobody waits for a sync.
 //! - What is in `pending` survives nothing; what is written out survives the process; what is
 //!   synced survives the power.
-//! - After a failed write nothing is appended any more.
+//! - After a failed write nothing is appended any more; on a full medium what was accepted stays in
+//!   memory, and new batches are refused until there is room again.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -72,7 +73,8 @@ impl Wal {
         buffer_len: usize,
         now: impl FnOnce() -> Duration,
     ) -> Result<()> {
-        if self.pending.len() + batch.encoded_len() > buffer_len {
+        let is_behind = self.log.buffered_len() > 0;
+        if is_behind || self.pending.len() + batch.encoded_len() > buffer_len {
             self.write_out()?;
         }
         if self.pending.is_empty() {
@@ -84,6 +86,8 @@ impl Wal {
 
     /// Hands everything pending to the file; returns how many records there are now.
     pub(crate) fn write_out(&mut self) -> Result<u32> {
+        // What a full medium refused goes first.
+        self.log.write_out()?;
         if !self.pending.is_empty() {
             self.log.append(&self.pending)?;
             self.pending.clear();
@@ -91,6 +95,11 @@ impl Wal {
         }
         self.log.write_out()?;
         Ok(self.log.count())
+    }
+
+    /// Has a write failed for good?
+    pub(crate) const fn is_failed(&self) -> bool {
+        self.log.is_failed()
     }
 
     /// The first `count` records are durable now: later records will say so.

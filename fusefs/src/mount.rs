@@ -123,10 +123,20 @@ pub fn attach(point: &Path, options: &AttachOptions) -> Result<(OwnedFd, Attache
         attach_by_helper(point, options)
     }?;
     let entry = mount_at(point)
-        .map_err(|error| MountError::Os(point.to_owned(), error))?
-        .filter(|entry| entry.fs_type == FS_TYPE)
-        .ok_or_else(|| MountError::Gone(point.to_owned()))?;
-    Ok((device, Attached { entry }))
+        .map_err(|error| MountError::Os(point.to_owned(), error))
+        .and_then(|entry| {
+            entry
+                .filter(|entry| entry.fs_type == FS_TYPE)
+                .ok_or_else(|| MountError::Gone(point.to_owned()))
+        });
+    match entry {
+        Ok(entry) => Ok((device, Attached { entry })),
+        Err(error) => {
+            // A mount that cannot be told apart from others could not be taken down later.
+            let _ = self::detach(point, true);
+            Err(error)
+        }
+    }
 }
 
 impl Attached {

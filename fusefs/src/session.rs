@@ -73,21 +73,6 @@ impl Session {
         let os = |error| MountError::Os(point.to_owned(), error);
         let waiters = Waiters::start(WAITER_COUNT, options.reader_count).map_err(os)?;
         let core = Arc::new(Core::new(fs, waiters, options.log));
-        let attached = match serve(
-            &core,
-            point,
-            &options.attach,
-            options.reader_count,
-            options.on_end,
-        ) {
-            Ok(attached) => attached,
-            Err(error) => {
-                if let Err(error) = core.close() {
-                    core.report(&format!("closing after a failed mount: {error}"));
-                }
-                return Err(error);
-            }
-        };
         let bell = Arc::new(Bell::default());
         let ticker = std::thread::Builder::new().name("tick".into()).spawn({
             let (core, bell) = (Arc::clone(&core), Arc::clone(&bell));
@@ -97,12 +82,27 @@ impl Session {
                 }
             }
         });
-        Ok(Self {
-            core,
-            attached,
-            ticker: ticker.map_err(os)?,
-            bell,
-        })
+        let ticker = ticker.map_err(os)?;
+        match serve(
+            &core,
+            point,
+            &options.attach,
+            options.reader_count,
+            options.on_end,
+        ) {
+            Ok(attached) => Ok(Self {
+                core,
+                attached,
+                ticker,
+                bell,
+            }),
+            Err(error) => {
+                if let Err(error) = end(&core, ticker, &bell) {
+                    core.report(&format!("closing after a failed mount: {error}"));
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Is it still in the table of mounts?
@@ -132,11 +132,15 @@ impl Session {
     /// # Errors
     /// What could not be written.
     pub fn finish(self) -> FsResult<()> {
-        self.bell.ring();
-        // A tick that panicked has been reported by its guard.
-        let _ = self.ticker.join();
-        self.core.close()
+        end(&self.core, self.ticker, &self.bell)
     }
+}
+
+fn end(core: &Core, ticker: JoinHandle<()>, bell: &Bell) -> FsResult<()> {
+    bell.ring();
+    // A tick that panicked has been reported by its guard.
+    let _ = ticker.join();
+    core.close()
 }
 
 impl Bell {

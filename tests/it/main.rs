@@ -8,6 +8,14 @@
     reason = "test code: a failed expectation ends the test, and skipped tests say so"
 )]
 
+mod axes;
+mod blob_crash;
+mod crash;
+mod fault;
+mod golden;
 mod model_fs;
 mod mount;
+mod plaintext;
+mod stores;
+mod threat;
 mod tidy;

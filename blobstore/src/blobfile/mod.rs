@@ -28,8 +28,19 @@ use crate::pointer::BlobPointer;
 use crate::scratch::with_scratch;
 
 pub(crate) use reader::BlobReader;
-pub(crate) use value::{Effort, StagedFrames, ValueWriter};
+pub use value::Effort;
+pub(crate) use value::StagedFrames;
 pub(crate) use writer::{BlobWriter, Claim};
+
+/// Bytes of a blob file that may wait for a sync before one is made ahead of any need.
+pub(crate) const SYNC_AHEAD_LEN: u64 = 16 << 20;
+
+/// Least and most bytes of the medium that values may not take.
+const RESERVE_LEN: (u64, u64) = (1 << 20, 64 << 20);
+/// Bytes that a new blob file takes at once, its record in the manifest included.
+const CREATE_LEN: u64 = 8 << 10;
+/// Most bytes appended between two looks at the space.
+const ROOM_LEN_MAX: u64 = 16 << 20;
 
 /// Where blob files are named: the engine's manifest.
 pub(crate) trait Catalog: Send + Sync {
@@ -54,6 +65,8 @@ pub(crate) struct BlobFiles {
     asked: Mutex<BTreeMap<u64, BlobReader>>,
     poisoned: AtomicBool,
     clock: AtomicU64,
+    /// Bytes that may be appended before space is looked at again.
+    room: AtomicU64,
 }
 
 /// One blob file that the annex names.
@@ -85,6 +98,7 @@ impl BlobFiles {
             asked: Mutex::default(),
             poisoned: AtomicBool::new(false),
             clock: AtomicU64::new(0),
+            room: AtomicU64::new(0),
         }
     }
 
@@ -167,8 +181,35 @@ impl BlobFiles {
         Ok(Claim::new(writer))
     }
 
+    /// Is there space for `len` more bytes, and some to spare for log and manifest? Without that
+    /// reserve a full medium could not even take deletions.
+    ///
+    /// # Errors
+    /// `NoSpace`; those of the medium.
+    fn check_space(&self, len: u64) -> Result<()> {
+        let take = |room: u64| room.checked_sub(len);
+        if self
+            .room
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
+        {
+            return Ok(());
+        }
+        let space = self.env.fs.space()?;
+        let reserve = (space.total_len / 64).clamp(RESERVE_LEN.0, RESERVE_LEN.1);
+        let Some(room) = space.free_len.checked_sub(reserve + len) else {
+            return Err(Error::no_space(
+                "the medium is nearly full; what is left is kept for deleting: remove something first",
+            ));
+        };
+        self.room
+            .store((room / 8).min(ROOM_LEN_MAX), Ordering::Relaxed);
+        Ok(())
+    }
+
     /// A new blob file, durable and named in the annex.
     fn create(&self) -> Result<Arc<BlobWriter>> {
+        self.check_space(CREATE_LEN)?;
         let catalog = self.catalog()?;
         let number = catalog.allocate_number()?;
         let id = blob_id(number);
@@ -217,6 +258,19 @@ impl BlobFiles {
             self.poisoned.store(true, Ordering::Release);
         }
         result
+    }
+
+    /// Syncs a file that is far behind, so that whoever asks for durability later waits less; `false`
+    /// where none is.
+    ///
+    /// # Errors
+    /// As [`BlobFiles::sync`].
+    pub(crate) fn sync_ahead(&self) -> Result<bool> {
+        let is_behind = |writer: &Arc<BlobWriter>| writer.unsynced_len() >= SYNC_AHEAD_LEN;
+        if !self.writers().iter().any(is_behind) || self.is_poisoned() {
+            return Ok(false);
+        }
+        self.sync().map(|()| true)
     }
 
     fn writers(&self) -> Vec<Arc<BlobWriter>> {
@@ -304,7 +358,12 @@ impl BlobFiles {
             }
             file.record
         };
-        let (file, context) = self.open(number)?;
+        let (file, context) = match self.open(number) {
+            Ok(open) => open,
+            // Collected meanwhile.
+            Err(_) if !self.is_known(number) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         if *context.salt() != record.salt {
             let message =
                 "this blob file is not the one that the store names: it was put back or swapped";
@@ -321,6 +380,14 @@ impl BlobFiles {
             file.reader = Some(reader.clone());
         }
         Ok(Some(reader))
+    }
+
+    /// Bytes of the file `number`; `None` where the annex does not name it.
+    ///
+    /// # Errors
+    /// As [`BlobFiles::reader`].
+    pub(crate) fn len_of(&self, number: u64) -> Result<Option<u64>> {
+        self.reader(number)?.map(|reader| reader.len()).transpose()
     }
 
     /// Closes the file that was not read for the longest time, where too many are open.
@@ -365,7 +432,7 @@ impl BlobFiles {
                 Err(_) => return Ok(false),
             },
         };
-        let whole = with_scratch(|scratch| reader.verify(pointer, scratch));
+        let whole = with_scratch(|scratch| reader.look(pointer, scratch));
         match whole {
             Ok(()) => {
                 self.asked.lock().insert(pointer.file, reader);

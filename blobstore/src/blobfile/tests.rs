@@ -217,6 +217,7 @@ fn recovery_asks_what_is_on_disk() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the threads of the test itself")]
 fn four_threads_stage_at_once() {
     let bench = bench(options());
     std::thread::scope(|scope| {

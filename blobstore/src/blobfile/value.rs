@@ -13,7 +13,7 @@ use coffer_engine::{Error, Result};
 
 use crate::blobfile::{BlobFiles, Claim};
 use crate::pointer::{BlobPointer, Frame, Frames, INLINE_FRAMES_MAX, Shape, encode_index};
-use crate::scratch::with_scratch;
+use crate::scratch::{give_buffer, take_buffer, with_scratch};
 
 /// How much work compression may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub(crate) struct StagedFrames {
 }
 
 /// Takes the frames of one value one after the other.
-pub(crate) struct ValueWriter {
+pub(crate) struct ValueWriter<'a> {
+    files: &'a BlobFiles,
     claim: Claim,
     frame_log2: u8,
     raw_len: u64,
@@ -51,18 +52,25 @@ struct Batch {
     first_ordinal: u32,
 }
 
-impl ValueWriter {
+impl<'a> ValueWriter<'a> {
     /// A writer into the active file of `files`.
     ///
     /// # Errors
     /// Those of [`BlobFiles::claim`].
-    pub(crate) fn new(files: &BlobFiles) -> Result<Self> {
+    pub(crate) fn new(files: &'a BlobFiles) -> Result<Self> {
+        let claim = files.claim()?;
+        let mut bytes = take_buffer();
+        bytes.clear();
         Ok(Self {
-            claim: files.claim()?,
+            files,
+            claim,
             frame_log2: files.options().frame_log2(),
             raw_len: 0,
             frames: Vec::new(),
-            batch: Batch::default(),
+            batch: Batch {
+                bytes,
+                ..Batch::default()
+            },
         })
     }
 
@@ -119,6 +127,7 @@ impl ValueWriter {
 
     fn append_batch(&mut self) -> Result<()> {
         let batch = &mut self.batch;
+        self.files.check_space(batch.bytes.len() as u64)?;
         let mut offset = self.claim.writer().append(&batch.bytes, &batch.sealed)?;
         for (ordinal, sealed) in (batch.first_ordinal..).zip(&batch.sealed) {
             let Sealed {
@@ -145,6 +154,7 @@ impl ValueWriter {
         if !self.batch.sealed.is_empty() {
             self.append_batch()?;
         }
+        give_buffer(core::mem::take(&mut self.batch.bytes));
         let shape = Shape {
             raw_len: self.raw_len,
             frame_log2: self.frame_log2,
@@ -199,8 +209,70 @@ impl BlobFiles {
     pub(crate) fn stage(&self, value: &[u8], effort: Effort) -> Result<StagedFrames> {
         let writer = ValueWriter::new(self)?;
         with_scratch(|scratch| {
-            scratch.limit_level((effort == Effort::Low).then_some(LEVEL_LOW));
+            limit_effort(effort, scratch);
             writer.write_all(value, scratch)
         })
     }
+
+    /// Seals a value that `next` hands out piece by piece: each call fills the cleared buffer with up
+    /// to one frame length, less only at the end. `None` for a value without bytes.
+    ///
+    /// # Errors
+    /// As [`BlobFiles::stage`], and those of `next`.
+    pub(crate) fn stage_pieces(
+        &self,
+        effort: Effort,
+        next: &mut dyn FnMut(&mut Vec<u8>, &mut Scratch) -> Result<()>,
+    ) -> Result<Option<StagedFrames>> {
+        with_scratch(|scratch| {
+            let frame_len = self.options().frame_len as usize;
+            let (mut piece, mut following) = (Vec::new(), Vec::new());
+            next(&mut piece, scratch)?;
+            if piece.is_empty() {
+                return Ok(None);
+            }
+            let mut writer = ValueWriter::new(self)?;
+            limit_effort(effort, scratch);
+            loop {
+                following.clear();
+                if piece.len() == frame_len {
+                    next(&mut following, scratch)?;
+                }
+                if following.is_empty() {
+                    writer.push(&piece, 1, scratch)?;
+                    return writer.finish(scratch).map(Some);
+                }
+                writer.push(&piece, INLINE_FRAMES_MAX, scratch)?;
+                core::mem::swap(&mut piece, &mut following);
+            }
+        })
+    }
+
+    /// Seals the value behind `pointer` anew, into the active blob file. `None` where it cannot be
+    /// read, or its file is not known any more: then it has to stay as it is.
+    ///
+    /// # Errors
+    /// `Poisoned`; those of sealing, and of the medium while writing.
+    pub(crate) fn copy(&self, pointer: &BlobPointer) -> Result<Option<StagedFrames>> {
+        let Ok(Some(reader)) = self.reader(pointer.file) else {
+            return Ok(None);
+        };
+        let Ok(frames) = with_scratch(|scratch| reader.frames(pointer, scratch)) else {
+            return Ok(None);
+        };
+        let frame_len = u64::from(self.options().frame_len);
+        let (mut position, mut unreadable) = (0, false);
+        let copied = self.stage_pieces(Effort::Normal, &mut |piece, scratch| {
+            let range = (position, frame_len);
+            let read = reader.read(pointer.shape, &frames, range, scratch, piece);
+            unreadable |= read.is_err();
+            position += piece.len() as u64;
+            read
+        });
+        if unreadable { Ok(None) } else { copied }
+    }
+}
+
+fn limit_effort(effort: Effort, scratch: &mut Scratch) {
+    scratch.limit_level((effort == Effort::Low).then_some(LEVEL_LOW));
 }

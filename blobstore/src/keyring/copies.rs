@@ -17,7 +17,7 @@ pub(crate) const COPIES: [FileId; 2] = [
     FileId::new(FileKind::Keyring, 0),
     FileId::new(FileKind::Keyring, 1),
 ];
-const SIDE_FILE: FileId = FileId::new(FileKind::Temp, u64::MAX);
+const SIDE_FILE: FileId = FileId::new(FileKind::Temp, 0);
 const PARITY: Ecc = Ecc::METADATA;
 const COPY_LEN: usize = CONTENT_LEN + PARITY.parity_len(CONTENT_LEN);
 
@@ -102,19 +102,31 @@ pub(crate) enum CopyState {
     Lost,
 }
 
-/// Verifies one copy without any key; with `repair` a healed copy is written anew.
+/// Verifies both copies without any key; with `repair` what is damaged is written anew, from its own
+/// parity or from the other copy.
 ///
 /// # Errors
-/// Those of the medium.
-pub(crate) fn scrub_copy(env: &Env, id: FileId, repair: bool) -> Result<CopyState> {
-    let Ok(copy) = read_copy(env, id) else {
-        return Ok(CopyState::Lost);
-    };
-    if !copy.healed {
-        return Ok(CopyState::Whole);
+/// Those of the medium while writing.
+pub(crate) fn scrub_copies(env: &Env, repair: bool) -> Result<[CopyState; 2]> {
+    let found = COPIES.map(|id| read_copy(env, id).ok());
+    let mut states = [CopyState::Whole; 2];
+    for (index, (state, id)) in states.iter_mut().zip(COPIES).enumerate() {
+        let own = found.get(index).and_then(Option::as_ref);
+        let source = match own {
+            Some(copy) if !copy.healed => continue,
+            Some(copy) => {
+                *state = CopyState::Healed;
+                Some(copy)
+            }
+            None => {
+                *state = CopyState::Lost;
+                found.iter().flatten().next()
+            }
+        };
+        if let (true, Some(copy)) = (repair, source) {
+            write_copy(env, id, &copy.image, &mut |_| Ok(()))?;
+            *state = CopyState::Healed;
+        }
     }
-    if repair {
-        write_copy(env, id, &copy.image, &mut |_| Ok(()))?;
-    }
-    Ok(CopyState::Healed)
+    Ok(states)
 }

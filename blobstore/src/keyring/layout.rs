@@ -41,9 +41,9 @@ pub(super) const CONTENT_LEN: usize = 4096;
 /// Slots of a keyring, and so the number of slots ever tried.
 pub const SLOT_COUNT: usize = 8;
 /// Epochs of a keyring.
-pub const EPOCH_COUNT_MAX: usize = 32;
+pub(super) const EPOCH_COUNT_MAX: usize = 32;
 /// Bytes of settings that a keyring can carry.
-pub const SETTINGS_LEN_MAX: usize = 504;
+pub(super) const SETTINGS_LEN_MAX: usize = 504;
 pub(super) const FORMAT_VERSION: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"COFFERKR";
@@ -227,7 +227,7 @@ fn put_seal(seal: &Seal, out: &mut Vec<u8>) {
 /// Is an epoch's key still used for new files?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum EpochState {
+pub(super) enum EpochState {
     /// New files are sealed under it.
     Active = 1,
     /// Only files that exist already.

@@ -23,11 +23,12 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{Credential, CredentialKind};
 
-pub(crate) use copies::{COPIES, CopyState, scrub_copy};
+pub(crate) use copies::{COPIES, CopyState, scrub_copies};
 pub use kdf::KdfCost;
 pub(crate) use keys::StoreKeys;
+pub use layout::SLOT_COUNT;
 use layout::{Content, Epoch, Image, Slot, Vault};
-pub use layout::{EPOCH_COUNT_MAX, EpochState, SETTINGS_LEN_MAX, SLOT_COUNT};
+use layout::{EpochState, SETTINGS_LEN_MAX};
 use wrap::Seal;
 
 /// What can be said of a slot without opening it.

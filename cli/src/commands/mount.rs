@@ -5,19 +5,23 @@
 //! - Signals are caught before the mount exists, so that none of them leaves it behind.
 //! - The exit code tells whether everything was written.
 
+use alloc::sync::Arc;
 use core::time::Duration;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
+use coffer_blobstore::BlobTree;
 use coffer_fusefs::{
     Atime, FS_TYPE, FileSystem, MountError, MountOptions, Session, SessionOptions,
 };
 use coffer_fusefs::{detach, mount_at};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::init::store_options;
 use crate::args::Mount;
 use crate::failure::{Code, Failure, Outcome};
 use crate::mount_options::{self, Parsed};
@@ -95,8 +99,13 @@ fn start(
     journal: &Journal,
     sender: Sender<Event>,
 ) -> Outcome<Session> {
+    // Once by name, before anything is made, and once more without links.
+    refuse_nesting(&by_name(&args.store)?, &by_name(&args.mountpoint)?)?;
     let point = mount_point(&args.mountpoint, args.create)?;
-    let tree = store::open_or_create(args, &options)?;
+    if let Ok(directory) = args.store.canonicalize() {
+        refuse_nesting(&directory, &point)?;
+    }
+    let tree = open_store(args, &options)?;
     let directory = args
         .store
         .canonicalize()
@@ -121,6 +130,28 @@ fn start(
     Session::start(fs, &point, session).map_err(|error| {
         Failure::from(error).context(format_args!("cannot mount at {}", point.display()))
     })
+}
+
+fn by_name(path: &Path) -> Outcome<PathBuf> {
+    std::path::absolute(path).map_err(|error| Failure::path(path, &error))
+}
+
+/// Opens the store, or makes it where it is missing and `--create` is given.
+fn open_store(args: &Mount, options: &Parsed) -> Outcome<Arc<BlobTree>> {
+    let mut secrets = args.secrets.clone();
+    if !secrets.is_given() {
+        secrets.passphrase_file.clone_from(&options.passphrase_file);
+        secrets.key_file.clone_from(&options.key_file);
+    }
+    if args.create && store::is_free(&args.store)? {
+        let choices = store_options(&args.layout)?;
+        let credential = secrets.new_credential(&args.store)?;
+        return store::create(&args.store, &credential, choices);
+    }
+    if args.layout.is_given() {
+        note("the store is there already: options for new stores are passed over");
+    }
+    store::open(&args.store, &secrets)
 }
 
 /// The mount point as an absolute path without links: an empty directory.
@@ -177,13 +208,13 @@ pub(super) fn absolute(path: &Path) -> Outcome<PathBuf> {
     }
 }
 
-/// Is the process behind a mount gone?
+/// Is the process behind a mount gone? Asks for something that the kernel keeps no copy of.
 pub(super) fn is_dead(point: &Path) -> bool {
-    std::fs::metadata(point).is_err_and(|error| error.kind() == io::ErrorKind::NotConnected)
+    rustix::fs::statfs(point).is_err_and(|errno| errno == Errno::NOTCONN)
 }
 
 /// The store and the mount point must not hide each other.
-pub(crate) fn refuse_nesting(store: &Path, point: &Path) -> Outcome {
+fn refuse_nesting(store: &Path, point: &Path) -> Outcome {
     let text = if point.starts_with(store) {
         "the mount point lies inside the store"
     } else if store.starts_with(point) {

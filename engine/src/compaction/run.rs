@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use crate::compaction::retention::{Fate, Retention};
 use crate::entry::{EntryCursor, EntryRef};
+use crate::env::File;
 use crate::error::Result;
 use crate::hook::IndirectSession;
 use crate::table::{TableMeta, TableWriter};
@@ -27,6 +28,8 @@ pub(crate) struct Job<'a> {
     pub(crate) session: Option<Box<dyn IndirectSession>>,
     /// Opens the next table.
     pub(crate) new_table: &'a mut dyn FnMut() -> Result<TableWriter>,
+    /// Makes a whole table durable.
+    pub(crate) sync: &'a dyn Fn(&dyn File) -> Result<()>,
     /// Bytes after which a table ends.
     pub(crate) table_len: u64,
     /// Called now and then: lets urgent work go first, or ends this one.
@@ -68,7 +71,7 @@ pub(crate) fn run(cursor: &mut dyn EntryCursor, mut job: Job<'_>) -> Result<Outp
                 .as_ref()
                 .is_some_and(|writer| writer.len() >= job.table_len)
             {
-                finish(&mut writer, &mut output)?;
+                job.finish(&mut writer, &mut output)?;
             }
         }
         if job.keep(&entry) {
@@ -86,21 +89,23 @@ pub(crate) fn run(cursor: &mut dyn EntryCursor, mut job: Job<'_>) -> Result<Outp
         }
         cursor.next()?;
     }
-    finish(&mut writer, &mut output)?;
+    job.finish(&mut writer, &mut output)?;
     if let Some(session) = job.session {
         output.annex = session.finish()?;
     }
     Ok(output)
 }
 
-fn finish(writer: &mut Option<TableWriter>, output: &mut Output) -> Result<()> {
-    if let Some(writer) = writer.take() {
-        output.tables.push(writer.finish()?);
-    }
-    Ok(())
-}
-
 impl Job<'_> {
+    fn finish(&self, writer: &mut Option<TableWriter>, output: &mut Output) -> Result<()> {
+        if let Some(writer) = writer.take() {
+            let (table, file) = writer.finish()?;
+            (self.sync)(&*file)?;
+            output.tables.push(table);
+        }
+        Ok(())
+    }
+
     /// Does this entry survive? Tells the session where it does not.
     fn keep(&mut self, entry: &EntryRef<'_>) -> bool {
         let below = || (self.may_be_below)(entry.key);

@@ -14,7 +14,7 @@ use crate::db::Db;
 use crate::db::maintain::Turn;
 use crate::entry::BoxCursor;
 use crate::env::Event;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hook::IndirectHook;
 use crate::table::{Fill, TableWriter};
 use crate::types::{FileId, FileKind};
@@ -126,7 +126,10 @@ impl Db {
                 .collect();
             edit.annex = output.annex;
         }
-        self.install(&mut self.manifest.lock(), edit, |_| ())?;
+        let outputs: Vec<u64> = edit.added.iter().map(|(_, meta)| meta.number).collect();
+        let installed = self.install(&mut self.manifest.lock(), edit, |_| ());
+        let outputs = outputs.into_iter().filter(|_| !plan.trivial);
+        self.settle(installed, outputs)?;
         if !plan.trivial {
             let inputs = plan.inputs().map(|(_, table)| Arc::clone(table));
             self.obsolete.lock().extend(inputs);
@@ -164,11 +167,9 @@ impl Db {
             may_be_below: &|key| version.holds_below(plan.output_level, key),
             session: self.hook.as_deref().map(IndirectHook::session),
             new_table: &mut new_table,
+            sync: &|file| self.poison_on(file.sync()),
             table_len: self.options.table_len,
             between: &mut || {
-                if self.closed.load(Ordering::Acquire) {
-                    return Err(Error::canceled("the store is closed"));
-                }
                 self.check_writable()?;
                 self.try_flush().map(|_| ())
             },

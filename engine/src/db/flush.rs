@@ -10,7 +10,7 @@ use crate::compaction::{Job, Output, Retention, run};
 use crate::db::Db;
 use crate::db::maintain::Turn;
 use crate::entry::EntryCursor;
-use crate::env::Event;
+use crate::env::{Event, File};
 use crate::error::Result;
 use crate::hook::IndirectHook;
 use crate::memtable::Memtable;
@@ -65,6 +65,7 @@ impl Db {
             opener: &self.opener,
             options: &self.options,
             hook: self.hook.as_deref(),
+            sync: &|file| self.poison_on(file.sync()),
         };
         let output = flush.write(&immutable.memtable, snapshots, &mut number)?;
         if output.has_pointers {
@@ -81,10 +82,11 @@ impl Db {
                 annex: output.annex,
                 ..VersionEdit::default()
             };
-            self.install(&mut manifest, edit, |view| {
+            let installed = self.install(&mut manifest, edit, |view| {
                 view.immutables
                     .retain(|other| !Arc::ptr_eq(other, &immutable));
-            })?;
+            });
+            self.settle(installed, output.tables.iter().map(|meta| meta.number))?;
             let mut writer = self.writer.lock();
             let (gone, rest): (Vec<_>, Vec<_>) = writer
                 .retired
@@ -104,11 +106,27 @@ impl Db {
     }
 }
 
+impl Db {
+    /// Removes new tables again where they certainly did not become part of the store.
+    pub(super) fn settle(
+        &self,
+        installed: Result<()>,
+        tables: impl Iterator<Item = u64>,
+    ) -> Result<()> {
+        if installed.is_err() && !self.is_poisoned() {
+            tables.for_each(|number| self.remove_file(FileId::new(FileKind::Table, number)));
+        }
+        installed
+    }
+}
+
 /// Writes the table of a memtable: for a running store and for recovery.
 pub(super) struct Flush<'a> {
     pub(super) opener: &'a TableOpener,
     pub(super) options: &'a Options,
     pub(super) hook: Option<&'a dyn IndirectHook>,
+    /// Makes a whole table durable.
+    pub(super) sync: &'a dyn Fn(&dyn File) -> Result<()>,
 }
 
 impl Flush<'_> {
@@ -144,6 +162,7 @@ impl Flush<'_> {
             may_be_below: &|_| true,
             session: self.hook.map(IndirectHook::session),
             new_table: &mut new_table,
+            sync: self.sync,
             table_len: u64::MAX,
             between: &mut || Ok(()),
         };

@@ -110,6 +110,11 @@ impl Db {
         self.work.wait_for_work(timeout);
     }
 
+    /// Wakes whoever waits for work.
+    pub fn wake(&self) {
+        self.work.ask();
+    }
+
     /// Waits for the turn.
     pub(super) fn wait_for_turn<'a>(&self, flag: &'a AtomicBool) -> Turn<'a> {
         loop {
@@ -131,7 +136,7 @@ impl Db {
                     .pending_since()
                     .is_some_and(|s| now.saturating_sub(s) >= PENDING_AGE_MAX) =>
             {
-                self.poison_on(wal.write_out())?;
+                self.write_out(wal)?;
             }
             _ => return Ok(false),
         }

@@ -29,7 +29,7 @@ use crate::block::Block;
 use crate::cache::Cache;
 use crate::crypto::Tag;
 use crate::env::{Env, Event};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::file::FileRoot;
 use crate::hook::IndirectHook;
 use crate::manifest::{Manifest, Place, State};
@@ -221,9 +221,7 @@ impl Db {
 
     fn check_writable(&self) -> Result<()> {
         if self.is_poisoned() {
-            return Err(Error::poisoned(
-                "an earlier write or sync failed; the store is read-only until it is opened again",
-            ));
+            return Err(poisoned());
         }
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::canceled("the store is closed"));
@@ -233,12 +231,18 @@ impl Db {
 
     /// Poisons the store if `result` is an error.
     fn poison_on<T>(&self, result: Result<T>) -> Result<T> {
-        if result.is_err() && !self.poisoned.swap(true, Ordering::AcqRel) {
+        if result.is_err() {
+            self.poison();
+        }
+        result
+    }
+
+    fn poison(&self) {
+        if !self.poisoned.swap(true, Ordering::AcqRel) {
             self.env.listener.event(&Event::Poisoned);
             self.synced.notify_all();
             self.work.progress();
         }
-        result
     }
 
     /// Commits an edit: durable in the manifest first, then seen by readers, together with
@@ -249,12 +253,21 @@ impl Db {
         mut edit: VersionEdit,
         change: impl FnOnce(&mut SuperVersion),
     ) -> Result<()> {
-        self.check_poisoned_only()?;
+        if self.is_poisoned() {
+            return Err(poisoned());
+        }
+        if !manifest.log.is_whole() {
+            self.renew_manifest(manifest)?;
+        }
         edit.counter = manifest.state.counter + 1;
         edit.session = manifest.state.session;
         edit.next_number = Some(self.next_number.load(Ordering::Relaxed));
         let next = manifest.state.apply(&edit)?;
-        self.poison_on(manifest.log.append(&edit))?;
+        let appended = manifest.log.append(&edit);
+        if manifest.log.is_failed() {
+            self.poison();
+        }
+        appended?;
         manifest.state = next;
         *self.annex.write() = Arc::clone(&manifest.state.annex);
         {
@@ -266,21 +279,26 @@ impl Db {
         }
         self.work.progress();
         if manifest.log.is_long() {
-            let old = manifest.log.id();
-            let number = self.allocate_number();
-            manifest.state.next_number = self.next_number.load(Ordering::Relaxed);
-            manifest.log =
-                self.poison_on(Manifest::create(&self.place, number, &manifest.state))?;
-            self.remove_file(old);
+            self.renew_manifest(manifest)?;
         }
         Ok(())
     }
 
-    fn check_poisoned_only(&self) -> Result<()> {
-        match self.check_writable() {
-            Err(error) if self.is_poisoned() => Err(error),
-            _ => Ok(()),
+    /// Begins a new manifest with a whole picture of the state.
+    fn renew_manifest(&self, manifest: &mut LiveManifest) -> Result<()> {
+        let old = manifest.log.id();
+        let number = self.allocate_number();
+        manifest.state.next_number = self.next_number.load(Ordering::Relaxed);
+        let created = Manifest::create(&self.place, number, &manifest.state);
+        if created
+            .as_ref()
+            .is_err_and(|error| error.kind() != ErrorKind::NoSpace)
+        {
+            self.poison();
         }
+        manifest.log = created?;
+        self.remove_file(old);
+        Ok(())
     }
 
     /// Removes a file that the manifest does not name. What cannot be removed now is removed when
@@ -295,6 +313,13 @@ impl Db {
             None => Ok(()),
         }
     }
+}
+
+#[cold]
+fn poisoned() -> Error {
+    let message =
+        "an earlier write or sync failed; writes are refused until the store is opened again";
+    Error::poisoned(message)
 }
 
 impl fmt::Debug for Db {

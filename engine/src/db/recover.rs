@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64};
 
-use crate::block::Block;
+use crate::block::{Block, BlockKind};
 use crate::cache::Cache;
 use crate::compress::ScratchPool;
 use crate::crypto::KeySource;
@@ -24,8 +24,9 @@ use crate::db::write::Writer;
 use crate::db::{Db, LiveManifest};
 use crate::env::{Env, Event, OpenMode};
 use crate::error::{Error, Result};
+use crate::file::open_file;
 use crate::hook::IndirectHook;
-use crate::log::{LogEnd, Record};
+use crate::log::{LogEnd, LogReader, Record};
 use crate::manifest::{CURRENT, LiveWal, Manifest, Place, State, read_manifest};
 use crate::memtable::Memtable;
 use crate::options::{KvProtection, Options};
@@ -85,6 +86,7 @@ impl Db {
             opener: &opener,
             options: &options,
             hook: hook.as_deref(),
+            sync: &|file| file.sync(),
         };
         Replay {
             place: &place,
@@ -134,9 +136,41 @@ fn read_state(place: &Place, files: &[FileId]) -> Result<State> {
         check_fresh(files)?;
         return Ok(State::empty());
     }
-    let (state, _) = read_manifest(place)?;
+    let (state, last_wal) = read_manifest(place)?;
     check_live(&place.env, &state, files)?;
+    check_unnamed(place, files, last_wal)?;
     Ok(state)
+}
+
+/// A log that the manifest does not name yet holds nothing durable. If one says that it does, the
+/// end of the manifest is gone.
+fn check_unnamed(place: &Place, files: &[FileId], last_wal: u64) -> Result<()> {
+    let later = files
+        .iter()
+        .filter(|id| id.kind == FileKind::Wal && id.number > last_wal);
+    for &id in later {
+        if durable_count(place, id).is_ok_and(|count| count > 0) {
+            let message =
+                "the end of the manifest is missing: a log that it must name is not named";
+            let error = Error::corruption(message).part("manifest record");
+            return Err(error.because(alloc::format!("{id} has durable records")));
+        }
+    }
+    Ok(())
+}
+
+/// Records of a log that later records vouch for.
+fn durable_count(place: &Place, id: FileId) -> Result<u32> {
+    let Place {
+        env,
+        keys,
+        store_id,
+        ..
+    } = place;
+    let (file, context) = open_file(env, &**keys, id, *store_id, OpenMode::Read)?;
+    let mut log = LogReader::new(file, context, BlockKind::WalRecord, LogEnd::Open)?;
+    while log.next()?.is_some() {}
+    Ok(log.durable_count())
 }
 
 /// Without `CURRENT` there must be nothing that a store leaves behind: a new store writes its

@@ -56,7 +56,7 @@ impl Db {
         }
         syncing.has_leader = true;
         drop(syncing);
-        let result = self.poison_on(self.lead_sync());
+        let result = self.lead_sync();
         let mut syncing = self.syncing.lock();
         syncing.has_leader = false;
         if let Ok(synced) = result {
@@ -80,7 +80,7 @@ impl Db {
         let target = writer.last_seqno;
         let is_registered = writer.is_registered && writer.retired.iter().all(|wal| wal.is_closed);
         let active = match &mut writer.wal {
-            Some(wal) => Some((wal.number(), wal.file(), wal.write_out()?)),
+            Some(wal) => Some((wal.number(), wal.file(), self.write_out(wal)?)),
             None => None,
         };
         let has_retired = !writer.retired.is_empty();
@@ -91,7 +91,7 @@ impl Db {
             self.before_flush()?;
         }
         if let Some((number, file, record_count)) = active {
-            file.sync()?;
+            self.poison_on(file.sync())?;
             if let Some(wal) = &mut self.writer.lock().wal
                 && wal.number() == number
             {
@@ -129,23 +129,24 @@ impl Db {
                 .push((wal.number, u64::from(wal.record_count)));
         }
         if let Some((number, salt, file)) = &active {
+            // Its header at least must be durable before anything names it.
             self.poison_on(file.sync())?;
             edit.wals_added.push((*number, *salt));
         }
-        let active = active.map(|(number, ..)| number);
         if edit == VersionEdit::default() {
             return Ok(());
         }
         self.poison_on(self.env.fs.sync_dir())?;
         self.install(manifest, edit, |_| ())?;
+        let active = active.map(|(number, ..)| number);
         let mut writer = self.writer.lock();
         for wal in &mut writer.retired {
             let closed = retired.iter().any(|done| done.number == wal.number);
             wal.is_closed |= closed;
             wal.is_registered |= closed || active == Some(wal.number);
         }
-        if writer.wal.as_ref().map(Wal::number) == active {
-            writer.is_registered |= active.is_some();
+        if active.is_some() && writer.wal.as_ref().map(Wal::number) == active {
+            writer.is_registered = true;
         }
         Ok(())
     }

@@ -122,7 +122,10 @@ impl Db {
         let now = || self.env.clock.monotonic();
         let buffer_len = self.options.wal_buffer_len;
         let logged = wal.append(batch, first, self.with_digests(), buffer_len, now);
-        self.poison_on(logged)?;
+        if wal.is_failed() {
+            self.poison();
+        }
+        logged?;
         writer.memtable.insert(&batch.as_ref(first))?;
         writer.last_seqno = last;
         self.visible.store(last, Ordering::Release);
@@ -157,16 +160,12 @@ impl Db {
 
     /// Puts the full memtable and its log aside and begins new ones.
     pub(super) fn rotate(&self, writer: &mut Writer) -> Result<()> {
-        let Some(mut wal) = writer.wal.take() else {
-            return Ok(());
+        let record_count = match &mut writer.wal {
+            Some(wal) => self.write_out(wal)?,
+            None => return Ok(()),
         };
-        let written = self.poison_on(wal.write_out());
-        let record_count = match written {
-            Ok(count) => count,
-            Err(error) => {
-                writer.wal = Some(wal);
-                return Err(error);
-            }
+        let Some(wal) = writer.wal.take() else {
+            return Ok(());
         };
         writer.retired.push(RetiredWal {
             number: wal.number(),
@@ -191,6 +190,15 @@ impl Db {
         drop(current);
         self.work.ask();
         Ok(())
+    }
+
+    /// Hands everything pending to the file of the log; returns its count of records.
+    pub(super) fn write_out(&self, wal: &mut Wal) -> Result<u32> {
+        let written = wal.write_out();
+        if wal.is_failed() {
+            self.poison();
+        }
+        written
     }
 
     /// Waits until flush or compaction have made room, or does their work.

@@ -104,17 +104,21 @@ impl LogWriter {
     /// Hands all buffered records to the file.
     ///
     /// # Errors
-    /// Those of [`File::append`]; all later calls are `Poisoned` then.
+    /// Those of [`File::append`]. Where the medium is full the records stay in the buffer and may be
+    /// written out later; after any other error all later calls are `Poisoned`.
     pub fn write_out(&mut self) -> Result<()> {
         self.check()?;
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let result = self.file.append(&self.buffer);
-        self.failed = result.is_err();
+        if let Err(error) = self.file.append(&self.buffer) {
+            let is_full = error.kind() == ErrorKind::NoSpace;
+            self.failed = !is_full || self.file.truncate(self.written_len).is_err();
+            return Err(error);
+        }
         self.written_len += self.buffer.len() as u64;
         self.buffer.clear();
-        result
+        Ok(())
     }
 
     /// Makes all records durable.
@@ -140,6 +144,12 @@ impl LogWriter {
     /// For callers that sync [`LogWriter::file`] outside their lock: that failed.
     pub const fn mark_failed(&mut self) {
         self.failed = true;
+    }
+
+    /// Has a write or a sync failed for good?
+    #[must_use]
+    pub const fn is_failed(&self) -> bool {
+        self.failed
     }
 
     /// The file.

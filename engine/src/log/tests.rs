@@ -389,9 +389,11 @@ fn durable_counts_are_those_known_when_writing() {
     assert_eq!(reader.last_tag(), last_tag);
 }
 
+/// Fails while it is told to: appends with this kind, after half of the bytes; or syncs.
 struct Failing {
     inner: Arc<dyn File>,
-    append: bool,
+    append: Mutex<Option<ErrorKind>>,
+    sync: bool,
 }
 
 impl File for Failing {
@@ -402,35 +404,71 @@ impl File for Failing {
         self.inner.read_at(offset, buf)
     }
     fn append(&self, bytes: &[u8]) -> Result<()> {
-        if self.append {
-            return Err(Error::no_space("full"));
+        match *self.append.lock() {
+            Some(kind) => {
+                self.inner.append(&bytes[..bytes.len() / 2])?;
+                Err(Error::new(kind, "failed"))
+            }
+            None => self.inner.append(bytes),
         }
-        self.inner.append(bytes)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.inner.write_at(offset, bytes)
     }
     fn sync(&self) -> Result<()> {
-        Err(Error::io("failed"))
+        if self.sync {
+            Err(Error::io("failed"))
+        } else {
+            self.inner.sync()
+        }
     }
     fn truncate(&self, len: u64) -> Result<()> {
         self.inner.truncate(len)
     }
 }
 
+fn failing(append: Option<ErrorKind>, sync: bool) -> (Arc<Failing>, LogWriter) {
+    let env = mem::env_seeded(1);
+    let (inner, context) = create_file(&env, &OneKey, ID, STORE, SEALED).unwrap();
+    let append = Mutex::new(append);
+    let file = Arc::new(Failing {
+        inner,
+        append,
+        sync,
+    });
+    (file.clone(), LogWriter::new(file, context, KIND))
+}
+
 #[test]
 fn after_a_failed_write_or_sync_a_writer_refuses_everything() {
-    for (append, first) in [(true, ErrorKind::NoSpace), (false, ErrorKind::Io)] {
-        let env = mem::env_seeded(1);
-        let (inner, context) = create_file(&env, &OneKey, ID, STORE, SEALED).unwrap();
-        let mut writer = LogWriter::new(Arc::new(Failing { inner, append }), context, KIND);
+    for (append, sync) in [(Some(ErrorKind::Io), false), (None, true)] {
+        let (_, mut writer) = failing(append, sync);
         writer.append(b"a").unwrap();
-        assert_eq!(writer.sync().unwrap_err().kind(), first);
+        assert_eq!(writer.sync().unwrap_err().kind(), ErrorKind::Io);
         assert_eq!(writer.durable_count(), 0);
+        assert!(writer.is_failed());
         assert_eq!(writer.append(b"b").unwrap_err().kind(), ErrorKind::Poisoned);
         assert_eq!(writer.write_out().unwrap_err().kind(), ErrorKind::Poisoned);
         assert_eq!(writer.sync().unwrap_err().kind(), ErrorKind::Poisoned);
     }
+}
+
+#[test]
+fn records_that_found_no_space_are_written_once_there_is_some() {
+    let (file, mut writer) = failing(Some(ErrorKind::NoSpace), false);
+    writer.append(b"a").unwrap();
+    assert_eq!(writer.sync().unwrap_err().kind(), ErrorKind::NoSpace);
+    writer.append(b"b").unwrap();
+    assert_eq!(writer.sync().unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(writer.durable_count(), 0);
+    *file.append.lock() = None;
+    writer.sync().unwrap();
+    assert_eq!(writer.durable_count(), 2);
+    let context = writer.context().clone();
+    let mut reader = LogReader::new(file, context, KIND, LogEnd::Closed(2)).unwrap();
+    assert_eq!(*reader.next().unwrap().unwrap().payload, *b"a");
+    assert_eq!(*reader.next().unwrap().unwrap().payload, *b"b");
+    assert!(reader.next().unwrap().is_none());
 }
 
 #[test]

@@ -55,15 +55,14 @@ impl BlockSink {
         self.written_len + self.buffer.len() as u64
     }
 
-    /// Writes the footer, which leads to the meta block, and makes the file durable.
-    pub(crate) fn finish(mut self, meta: &BlockHandle) -> Result<FileRoot> {
+    /// Writes the footer, which leads to the meta block. The caller makes the file durable.
+    pub(crate) fn finish(mut self, meta: &BlockHandle) -> Result<(FileRoot, Arc<dyn File>)> {
         let mut payload = Vec::new();
         meta.encode(&mut payload);
         let root = core::mem::take(&mut self.root);
         let root = seal_footer(&self.context, root, &payload, self.len(), &mut self.buffer)?;
         self.write_out()?;
-        self.file.sync()?;
-        Ok(root)
+        Ok((root, self.file))
     }
 
     fn write_out(&mut self) -> Result<()> {

@@ -58,7 +58,7 @@ fn write(opener: &TableOpener, entries: &[(String, SeqNo)]) -> Arc<LiveTable> {
             })
             .unwrap();
     }
-    LiveTable::new(writer.finish().unwrap())
+    LiveTable::new(writer.finish().unwrap().0)
 }
 
 #[test]

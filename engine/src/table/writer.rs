@@ -10,10 +10,12 @@
 //! file: | header | data ... index filter | data ... index filter | ... | meta | footer |
 //! ```
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::block::BlockKind;
 use crate::entry::EntryRef;
+use crate::env::File;
 use crate::error::{Error, Result};
 use crate::filter::{build_filter, filter_hash};
 use crate::options::{KvProtection, Options};
@@ -95,8 +97,8 @@ impl TableWriter {
         self.sink.len() + self.data.len() as u64
     }
 
-    /// Writes what is left, meta block and footer, and makes the file durable.
-    pub(crate) fn finish(mut self) -> Result<TableMeta> {
+    /// Writes what is left, meta block and footer. The caller makes the file durable.
+    pub(crate) fn finish(mut self) -> Result<(TableMeta, Arc<dyn File>)> {
         if self.meta.entry_count == 0 {
             return Err(Error::invalid("a table must hold entries"));
         }
@@ -105,8 +107,9 @@ impl TableWriter {
         self.scratch.clear();
         encode_meta(&self.meta, &self.partitions, &mut self.scratch);
         let handle = self.sink.append(BlockKind::Meta, &self.scratch)?;
-        self.meta.root = self.sink.finish(&handle)?;
-        Ok(self.meta)
+        let (root, file) = self.sink.finish(&handle)?;
+        self.meta.root = root;
+        Ok((self.meta, file))
     }
 
     fn end_block(&mut self, next: Option<&[u8]>) -> Result<()> {

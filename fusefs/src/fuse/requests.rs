@@ -2,6 +2,8 @@
 //!
 //! - `opendir` answers `ENOSYS` on purpose: listings need no handle, and the kernel then opens
 //!   directories without asking and caches their listings.
+//! - Access control lists are refused: they mean nothing until chmod and create honour them, and a
+//!   program that could set one would believe that it does.
 //! - Locks are not asked for: those of the kernel are right for a store that is mounted once.
 
 use std::ffi::OsStr;
@@ -102,6 +104,15 @@ impl Core {
             }
         })
     }
+}
+
+/// Access control lists are extended attributes for the kernel.
+fn known(name: &OsStr) -> FsResult<&[u8]> {
+    let name = name.as_bytes();
+    if name.starts_with(b"system.posix_acl_") {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    Ok(name)
 }
 
 impl fuser::Filesystem for Adapter {
@@ -540,7 +551,7 @@ impl fuser::Filesystem for Adapter {
             }
         };
         let done = self.0.call("setxattr", ino.0, |fs| {
-            fs.setxattr(&caller, ino.0, name.as_bytes(), value, how)
+            fs.setxattr(&caller, ino.0, known(name)?, value, how)
         });
         empty(reply, done);
     }
@@ -553,11 +564,12 @@ impl fuser::Filesystem for Adapter {
         size: u32,
         reply: ReplyXattr,
     ) {
-        let (caller, name) = (caller(request, 0), name.as_bytes());
-        let own =
-            |core: &Core| -> Option<FsResult<Vec<u8>>> { core.own_xattr(ino.0, name, size == 0) };
+        let caller = caller(request, 0);
         let value = self.0.call("getxattr", ino.0, |fs| {
-            own(&self.0).unwrap_or_else(|| fs.getxattr(&caller, ino.0, name))
+            let name = known(name)?;
+            self.0
+                .own_xattr(ino.0, name, size == 0)
+                .unwrap_or_else(|| fs.getxattr(&caller, ino.0, name))
         });
         xattr(reply, size, value);
     }
@@ -573,7 +585,7 @@ impl fuser::Filesystem for Adapter {
     fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let caller = caller(request, 0);
         let done = self.0.call("removexattr", ino.0, |fs| {
-            fs.removexattr(&caller, ino.0, name.as_bytes())
+            fs.removexattr(&caller, ino.0, known(name)?)
         });
         empty(reply, done);
     }

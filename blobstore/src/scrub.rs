@@ -1,0 +1,262 @@
+//! Scrub: reads every block of every file, without a key, and heals what parity can heal.
+//!
+//! - Checksums and parity lie over ciphertext, so whoever keeps the disks can scrub and knows nothing.
+//! - What a repair writes back is vouched for by checksums; readers with a key check the tag as well.
+//! - A log or blob file that was cut short by a crash has a torn tail: told apart from damage.
+//! - Which files should be there only the manifest knows: a scrub cannot miss a file, an opening does.
+
+use alloc::vec::Vec;
+
+use coffer_engine::block::BlockKind;
+use coffer_engine::block::walk::Finding;
+use coffer_engine::env::{Env, Event, File, OpenMode};
+use coffer_engine::file::{Copies, read_copies, walk};
+use coffer_engine::{Error, ErrorKind, FileId, FileKind, Result};
+
+use crate::keyring::{COPIES, CopyState, scrub_copies};
+
+/// A stretch of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Its first byte.
+    pub offset: u64,
+    /// Its bytes.
+    pub len: u64,
+}
+
+/// What a scrub found in one file.
+#[derive(Debug)]
+pub struct FileReport {
+    /// The file.
+    pub id: FileId,
+    /// Its bytes.
+    pub len: u64,
+    /// Blocks that are as they were written.
+    pub whole_count: u64,
+    /// Damaged blocks that parity heals; healed in place where a repair was asked for.
+    pub healed: Vec<Stretch>,
+    /// Damage beyond repair.
+    pub lost: Vec<Stretch>,
+    /// Bytes behind the last block of a file that a crash cut short.
+    pub torn_tail: Option<Stretch>,
+    /// Why the file could not be looked at to its end.
+    pub fault: Option<Error>,
+}
+
+impl FileReport {
+    fn new(id: FileId) -> Self {
+        Self {
+            id,
+            len: 0,
+            whole_count: 0,
+            healed: Vec::new(),
+            lost: Vec::new(),
+            torn_tail: None,
+            fault: None,
+        }
+    }
+
+    /// Is something lost?
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        !self.lost.is_empty() || self.fault.is_some()
+    }
+}
+
+/// What a scrub found.
+#[derive(Debug, Default)]
+pub struct ScrubReport {
+    /// One for each file, in the order of their names.
+    pub files: Vec<FileReport>,
+}
+
+impl ScrubReport {
+    /// Is everything whole, or healable?
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        !self.files.iter().any(FileReport::is_lost)
+    }
+
+    /// Damaged blocks that parity heals.
+    #[must_use]
+    pub fn healed_count(&self) -> usize {
+        self.files.iter().map(|file| file.healed.len()).sum()
+    }
+
+    /// Stretches that are lost.
+    #[must_use]
+    pub fn lost_count(&self) -> usize {
+        self.files
+            .iter()
+            .map(|file| file.lost.len().max(usize::from(file.is_lost())))
+            .sum()
+    }
+}
+
+/// How far a scrub has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubProgress {
+    /// The file that is read now.
+    pub file: FileId,
+    /// Bytes read.
+    pub done_len: u64,
+    /// Bytes of all files.
+    pub total_len: u64,
+}
+
+/// Verifies every block of the store in `env`; with `repair`, writes healed blocks back in place.
+///
+/// # Errors
+/// `Locked` while another process holds the store, `Invalid` where there is none. Damage, and errors
+/// of the medium within one file, are in the report.
+pub fn scrub(
+    env: &Env,
+    repair: bool,
+    progress: &mut dyn FnMut(ScrubProgress),
+) -> Result<ScrubReport> {
+    let _lock = env.fs.lock()?;
+    let mut ids = env.fs.list()?;
+    ids.retain(|id| !matches!(id.kind, FileKind::Lock | FileKind::Temp));
+    if ids.is_empty() {
+        return Err(Error::invalid("there is no store in this directory"));
+    }
+    let missing = COPIES
+        .into_iter()
+        .filter(|copy| !ids.contains(copy))
+        .collect::<Vec<_>>();
+    ids.extend(missing);
+    ids.sort_unstable();
+    let mut lens = Vec::new();
+    for id in &ids {
+        lens.push(
+            env.fs
+                .open(*id, OpenMode::Read)
+                .and_then(|file| file.len())
+                .unwrap_or(0),
+        );
+    }
+    let total_len = lens.iter().sum();
+    let mut report = ScrubReport::default();
+    let mut before_len = 0;
+    let keyring = scrub_copies(env, repair)?;
+    for (id, len) in ids.into_iter().zip(lens) {
+        let mut file = FileReport {
+            len,
+            ..FileReport::new(id)
+        };
+        let mut tell = |done_len: u64| {
+            progress(ScrubProgress {
+                file: id,
+                done_len: before_len + done_len,
+                total_len,
+            });
+        };
+        tell(0);
+        match COPIES.iter().position(|copy| *copy == id) {
+            Some(copy) => take_copy(&mut file, keyring.get(copy).copied()),
+            None => {
+                if let Err(error) = scrub_file(env, repair, &mut file, &mut tell) {
+                    file.fault = Some(error.in_file(id));
+                }
+            }
+        }
+        before_len += len;
+        report.files.push(file);
+    }
+    Ok(report)
+}
+
+fn take_copy(file: &mut FileReport, state: Option<CopyState>) {
+    let all = Stretch {
+        offset: 0,
+        len: file.len,
+    };
+    match state {
+        Some(CopyState::Whole) => file.whole_count = 1,
+        Some(CopyState::Healed) => file.healed.push(all),
+        Some(CopyState::Lost) | None => file.lost.push(all),
+    }
+}
+
+fn scrub_file(
+    env: &Env,
+    repair: bool,
+    report: &mut FileReport,
+    tell: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let mode = if repair {
+        OpenMode::Repair
+    } else {
+        OpenMode::Read
+    };
+    let file = env.fs.open(report.id, mode)?;
+    let (header, copies) = read_copies(&*file)?;
+    if header.identity.id != report.id {
+        return Err(Error::new(
+            ErrorKind::Authentication,
+            "the file is another one than its name says",
+        ));
+    }
+    if copies == Copies::OneDamaged {
+        let both = [header.encode(); 2];
+        heal(env, &*file, repair, report, 0, both.as_flattened())?;
+    }
+    let mut blocks = walk(&*file, &header)?;
+    let mut finished = false;
+    while let Some(found) = blocks.next()? {
+        let stretch = Stretch {
+            offset: found.offset,
+            len: found.disk_len,
+        };
+        match &found.finding {
+            Finding::Whole => report.whole_count += 1,
+            Finding::Healed(bytes) => heal(env, &*file, repair, report, found.offset, bytes)?,
+            Finding::Lost => report.lost.push(stretch),
+        }
+        finished = found
+            .frame
+            .is_some_and(|frame| frame.kind == BlockKind::Footer);
+        tell(found.offset + found.disk_len);
+    }
+    let grows = matches!(
+        report.id.kind,
+        FileKind::Wal | FileKind::Blob | FileKind::Manifest
+    );
+    if grows && !finished {
+        let reaches_end = |lost: &Stretch| lost.offset + lost.len == report.len;
+        if report.lost.last().is_some_and(reaches_end) {
+            report.torn_tail = report.lost.pop();
+        }
+    } else if report.id.kind == FileKind::Table && !finished {
+        return Err(Error::corruption("the table has no footer: it was cut off").at(report.len));
+    }
+    if repair && !report.healed.is_empty() {
+        file.sync()?;
+    }
+    Ok(())
+}
+
+fn heal(
+    env: &Env,
+    file: &dyn File,
+    repair: bool,
+    report: &mut FileReport,
+    offset: u64,
+    bytes: &[u8],
+) -> Result<()> {
+    if repair {
+        file.write_at(offset, bytes)?;
+        env.listener.event(&Event::Healed {
+            file: report.id,
+            offset,
+        });
+    }
+    report.healed.push(Stretch {
+        offset,
+        len: bytes.len() as u64,
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

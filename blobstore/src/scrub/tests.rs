@@ -1,0 +1,189 @@
+use alloc::sync::Arc;
+
+use coffer_engine::env::Fs;
+use coffer_engine::env::mem::{self, MemFs};
+
+use super::*;
+use crate::credentials::Credential;
+use crate::keyring::KdfCost;
+use crate::options::{OpenOptions, StoreOptions};
+use crate::tree::BlobTree;
+
+fn sample() -> Arc<MemFs> {
+    let fs = MemFs::new();
+    let options = StoreOptions {
+        kdf: KdfCost::FLOOR,
+        ..StoreOptions::default()
+    };
+    let tree = BlobTree::create(env(&fs), &Credential::passphrase(b"p"), options).unwrap();
+    for number in 0..6u8 {
+        tree.put(&[number], &noise(300_000)).unwrap();
+        tree.put(&[number, 1], &[number; 30]).unwrap();
+    }
+    tree.close().unwrap();
+    fs
+}
+
+/// Bytes that do not compress.
+fn noise(len: usize) -> Vec<u8> {
+    let mut out = vec![0; len];
+    blake3::Hasher::new().finalize_xof().fill(&mut out);
+    out
+}
+
+fn env(fs: &Arc<MemFs>) -> Env {
+    mem::env_over(fs.clone(), 5)
+}
+
+fn run(fs: &Arc<MemFs>, repair: bool) -> ScrubReport {
+    let mut last = 0;
+    let mut total = 0;
+    let report = scrub(&env(fs), repair, &mut |progress| {
+        assert!(progress.done_len >= last && progress.done_len <= progress.total_len);
+        (last, total) = (progress.done_len, progress.total_len);
+    });
+    assert!(total > 0);
+    report.unwrap()
+}
+
+#[test]
+fn a_fresh_store_is_whole() {
+    let report = run(&sample(), false);
+    assert!(report.is_readable());
+    assert_eq!((report.healed_count(), report.lost_count()), (0, 0));
+    let kinds: Vec<_> = report.files.iter().map(|file| file.id.kind).collect();
+    for kind in [
+        FileKind::Keyring,
+        FileKind::Current,
+        FileKind::Manifest,
+        FileKind::Table,
+    ] {
+        assert!(kinds.contains(&kind), "{kind:?}");
+    }
+    assert!(
+        report
+            .files
+            .iter()
+            .all(|file| file.whole_count > 0 && file.torn_tail.is_none())
+    );
+}
+
+#[test]
+fn repair_gives_back_the_bytes_that_were_written() {
+    let fs = sample();
+    for id in fs.list().unwrap() {
+        if id.kind == FileKind::Lock {
+            continue;
+        }
+        let whole = fs.contents(id).unwrap();
+        for offset in (5..whole.len()).step_by(whole.len() / 9 + 1) {
+            let mut bytes = whole.clone();
+            bytes[offset] ^= 0x11;
+            fs.set_contents(id, bytes.clone());
+            let found = run(&fs, false);
+            assert_eq!(
+                (found.healed_count(), found.lost_count()),
+                (1, 0),
+                "{id} {offset}"
+            );
+            assert!(
+                fs.contents(id).unwrap() == bytes,
+                "a scrub without repair writes nothing"
+            );
+            assert_eq!(run(&fs, true).healed_count(), 1);
+            assert!(fs.contents(id).unwrap() == whole, "{id} {offset}");
+        }
+        assert_eq!(run(&fs, true).healed_count(), 0);
+    }
+}
+
+#[test]
+fn what_is_lost_is_named_by_file_and_place() {
+    let fs = sample();
+    let ids = fs.list().unwrap();
+    let blob = *ids.iter().find(|id| id.kind == FileKind::Blob).unwrap();
+    let mut bytes = fs.contents(blob).unwrap();
+    bytes[400..20_000].fill(0xee);
+    fs.set_contents(blob, bytes);
+    let report = run(&fs, true);
+    let lost: Vec<_> = report.files.iter().filter(|file| file.is_lost()).collect();
+    assert_eq!(lost.len(), 1);
+    assert_eq!(lost[0].id, blob);
+    assert_eq!(lost[0].lost[0].offset, 256);
+    assert!(lost[0].whole_count > 0, "the rest of the file is looked at");
+
+    let table = *ids.iter().find(|id| id.kind == FileKind::Table).unwrap();
+    let whole = fs.contents(table).unwrap();
+    fs.set_contents(table, whole[..whole.len() - 40].to_vec());
+    assert!(
+        run(&fs, true)
+            .files
+            .iter()
+            .any(|file| file.id == table && file.is_lost())
+    );
+    fs.set_contents(table, Vec::new());
+    assert!(
+        run(&fs, true)
+            .files
+            .iter()
+            .any(|file| file.id == table && file.fault.is_some())
+    );
+}
+
+#[test]
+fn a_lost_copy_of_the_keyring_is_made_from_the_other() {
+    let fs = sample();
+    for copy in COPIES {
+        let whole = fs.contents(copy).unwrap();
+        fs.set_contents(copy, b"gone".to_vec());
+        let report = run(&fs, false);
+        assert!(!report.is_readable());
+        assert!(run(&fs, true).is_readable());
+        assert!(fs.contents(copy).unwrap() == whole);
+        fs.remove(copy).unwrap();
+        assert!(!run(&fs, false).is_readable());
+        assert!(run(&fs, true).is_readable());
+        assert!(fs.contents(copy).unwrap() == whole);
+    }
+}
+
+#[test]
+fn a_torn_tail_is_not_damage() {
+    let fs = MemFs::new();
+    let options = StoreOptions {
+        kdf: KdfCost::FLOOR,
+        ..StoreOptions::default()
+    };
+    let credential = Credential::passphrase(b"p");
+    let tree = BlobTree::create(env(&fs), &credential, options).unwrap();
+    tree.put(b"k", &[7; 300_000]).unwrap();
+    tree.sync().unwrap();
+    drop(tree);
+    for id in fs.list().unwrap() {
+        if matches!(id.kind, FileKind::Blob | FileKind::Wal) {
+            let mut bytes = fs.contents(id).unwrap();
+            bytes.extend_from_slice(&[0x55; 100]);
+            fs.set_contents(id, bytes);
+        }
+    }
+    let report = run(&fs, true);
+    assert!(report.is_readable());
+    assert_eq!(
+        report
+            .files
+            .iter()
+            .filter(|file| file.torn_tail.is_some())
+            .count(),
+        2
+    );
+    let tree = BlobTree::open(env(&fs), &credential, &OpenOptions::default()).unwrap();
+    assert_eq!(tree.get(b"k").unwrap(), Some(vec![7; 300_000]));
+    let held = scrub(&env(&fs), false, &mut |_| ()).expect_err("held");
+    assert_eq!(held.kind(), ErrorKind::Locked);
+}
+
+#[test]
+fn an_empty_directory_is_no_store() {
+    let refused = scrub(&mem::env(), false, &mut |_| ()).err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+}

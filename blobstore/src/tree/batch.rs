@@ -1,0 +1,177 @@
+//! Writing: values are staged first, then a batch of keys becomes visible at once.
+//!
+//! - Staging needs no lock that another stager holds for long: many threads may stage.
+//! - A staged value that never gets into a batch is garbage when it is dropped.
+
+use alloc::vec::Vec;
+
+use coffer_engine::{Result, WriteBatch, WriteOptions};
+
+use crate::blobfile::{Claim, Effort, SYNC_AHEAD_LEN, StagedFrames};
+use crate::tree::{BlobTree, Core};
+
+/// A value that is sealed and appended already, or small enough to stay in the tree.
+pub struct Staged(pub(super) Place);
+
+pub(super) enum Place {
+    Inline(Vec<u8>),
+    Blob(StagedFrames),
+}
+
+impl Staged {
+    /// Bytes of the value.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match &self.0 {
+            Place::Inline(value) => value.len() as u64,
+            Place::Blob(staged) => staged.pointer.shape.raw_len,
+        }
+    }
+
+    /// Is it a value without bytes?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Operations that become visible, and survive, all together or not at all.
+#[derive(Default)]
+pub struct BlobBatch {
+    operations: Vec<(Vec<u8>, Operation)>,
+}
+
+enum Operation {
+    Delete,
+    Put(Vec<u8>),
+    PutStaged(Staged),
+}
+
+impl BlobBatch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets `key` to `value`; a large value is sealed when the batch is written.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.operations
+            .push((key.to_vec(), Operation::Put(value.to_vec())));
+    }
+
+    /// Sets `key` to a value that was staged before, in the same tree.
+    pub fn put_staged(&mut self, key: &[u8], staged: Staged) {
+        self.operations
+            .push((key.to_vec(), Operation::PutStaged(staged)));
+    }
+
+    /// Removes `key`, if it is there.
+    pub fn delete(&mut self, key: &[u8]) {
+        self.operations.push((key.to_vec(), Operation::Delete));
+    }
+
+    /// Number of operations.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Is there nothing to do?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+}
+
+impl Core {
+    pub(super) fn stage(&self, value: &[u8], effort: Effort) -> Result<Staged> {
+        if value.len() <= self.files.options().inline_len_max as usize {
+            return Ok(Staged(Place::Inline(value.to_vec())));
+        }
+        self.files
+            .stage(value, effort)
+            .map(|staged| Staged(Place::Blob(staged)))
+    }
+
+    pub(super) fn write(&self, batch: BlobBatch, sync: bool) -> Result<()> {
+        let mut entries = WriteBatch::new();
+        let mut claims: Vec<(Claim, u64)> = Vec::new();
+        for (key, operation) in batch.operations {
+            let staged = match operation {
+                Operation::Delete => {
+                    entries.delete(&key);
+                    continue;
+                }
+                Operation::Put(value) => self.stage(&value, Effort::Normal)?,
+                Operation::PutStaged(staged) => staged,
+            };
+            match staged.0 {
+                Place::Inline(value) => entries.put(&key, &value),
+                Place::Blob(StagedFrames { pointer, claim }) => {
+                    entries.put_indirect(&key, &pointer.encode());
+                    claims.push((claim, pointer.disk_len()));
+                }
+            }
+        }
+        let _gate = self.gate.read();
+        self.db.write(entries, WriteOptions { sync })?;
+        let mut behind = false;
+        for (claim, disk_len) in claims {
+            behind |= claim.writer().unsynced_len() >= SYNC_AHEAD_LEN;
+            claim.settle(disk_len);
+        }
+        if behind {
+            self.db.wake();
+        }
+        Ok(())
+    }
+}
+
+impl BlobTree {
+    /// Applies a batch. Visible when this returns; durable then only if `sync` is set.
+    ///
+    /// # Errors
+    /// `Poisoned`, `NoSpace`, `Invalid` for a key or batch beyond the engine's bounds; those of the
+    /// medium.
+    pub fn write(&self, batch: BlobBatch, sync: bool) -> Result<()> {
+        self.core.write(batch, sync)
+    }
+
+    /// Seals `value` now and appends it to the active blob file, if it is large; it becomes visible
+    /// by a batch. May be called from many threads at once.
+    ///
+    /// # Errors
+    /// `Poisoned`, `NoSpace`; those of the medium.
+    pub fn stage(&self, value: &[u8]) -> Result<Staged> {
+        self.core.stage(value, Effort::Normal)
+    }
+
+    /// As [`BlobTree::stage`], with less work on compression where `effort` says so.
+    ///
+    /// # Errors
+    /// As [`BlobTree::stage`].
+    pub fn stage_with(&self, value: &[u8], effort: Effort) -> Result<Staged> {
+        self.core.stage(value, effort)
+    }
+
+    /// Sets `key` to `value`.
+    ///
+    /// # Errors
+    /// As [`BlobTree::write`].
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        let mut batch = BlobBatch::new();
+        batch.put_staged(key, self.stage(value)?);
+        self.write(batch, false)
+    }
+
+    /// Removes `key`, if it is there.
+    ///
+    /// # Errors
+    /// As [`BlobTree::write`].
+    pub fn delete(&self, key: &[u8]) -> Result<()> {
+        let mut batch = BlobBatch::new();
+        batch.delete(key);
+        self.write(batch, false)
+    }
+}

@@ -1,0 +1,203 @@
+//! Reading values and ranges of values, now or at a snapshot.
+//!
+//! - A range opens only the frames that it touches.
+//! - A pointer may move between being read and being followed: then it is looked up again. A pointer
+//!   that stays and leads to no file of the store is corruption.
+
+use alloc::vec::Vec;
+
+use coffer_engine::{Error, FileId, FileKind, KeyKind, Result, Snapshot, Value};
+
+use crate::blobfile::BlobReader;
+use crate::pointer::{self, BlobPointer, Frame};
+use crate::scratch::with_scratch;
+use crate::tree::{BlobTree, Core, TreeSnapshot};
+
+/// Most bytes reserved before anything is read.
+const RESERVE_LEN_MAX: u64 = 16 << 20;
+
+/// A value ready to be read: its bytes, or its frames.
+pub(super) enum Found {
+    Inline(Vec<u8>),
+    Blob(Blob),
+}
+
+/// A value in an open blob file; it stays readable whatever happens to the file's name.
+pub(super) struct Blob {
+    pub(super) pointer: BlobPointer,
+    reader: BlobReader,
+    frames: Vec<Frame>,
+}
+
+impl Blob {
+    pub(super) fn len(&self) -> u64 {
+        self.pointer.shape.raw_len
+    }
+
+    /// Appends bytes `offset..offset + len` to `out`; fewer at the end of the value.
+    pub(super) fn read(&self, offset: u64, len: u64, out: &mut Vec<u8>) -> Result<()> {
+        // A length from a sealed pointer: not more than a reader asks for, and than a value has.
+        let wanted = len
+            .min(self.len().saturating_sub(offset))
+            .min(RESERVE_LEN_MAX);
+        out.reserve(wanted as usize);
+        with_scratch(|scratch| {
+            self.reader.read(
+                self.pointer.shape,
+                &self.frames,
+                (offset, len),
+                scratch,
+                out,
+            )
+        })
+    }
+}
+
+impl Core {
+    /// Opens what `pointer` leads to; `None` where its file is not one of the store.
+    pub(super) fn follow(&self, pointer: BlobPointer) -> Result<Option<Blob>> {
+        let Some(reader) = self.files.reader(pointer.file)? else {
+            return Ok(None);
+        };
+        let frames = with_scratch(|scratch| reader.frames(&pointer, scratch))?;
+        Ok(Some(Blob {
+            pointer,
+            reader,
+            frames,
+        }))
+    }
+
+    /// The value of `key`, ready to be read.
+    pub(super) fn find(&self, key: &[u8], at: Option<&Snapshot>) -> Result<Option<Found>> {
+        let mut last = None;
+        loop {
+            let Some(Value { kind, bytes, .. }) = self.db.get(key, at)? else {
+                return Ok(None);
+            };
+            if kind == KeyKind::Put {
+                return Ok(Some(Found::Inline(bytes)));
+            }
+            let pointer = BlobPointer::decode(&bytes)?;
+            let file = pointer.file;
+            if let Some(blob) = self.follow(pointer)? {
+                return Ok(Some(Found::Blob(blob)));
+            }
+            if last.as_ref() == Some(&bytes) {
+                return Err(missing_file(file));
+            }
+            last = Some(bytes);
+        }
+    }
+
+    fn get(&self, key: &[u8], at: Option<&Snapshot>) -> Result<Option<Vec<u8>>> {
+        match self.find(key, at)? {
+            None => Ok(None),
+            Some(Found::Inline(value)) => Ok(Some(value)),
+            Some(Found::Blob(blob)) => {
+                let mut out = Vec::new();
+                blob.read(0, u64::MAX, &mut out)?;
+                Ok(Some(out))
+            }
+        }
+    }
+
+    fn get_range(
+        &self,
+        key: &[u8],
+        offset: u64,
+        len: usize,
+        at: Option<&Snapshot>,
+    ) -> Result<Option<Vec<u8>>> {
+        match self.find(key, at)? {
+            None => Ok(None),
+            Some(Found::Inline(mut value)) => {
+                let start = usize::try_from(offset)
+                    .unwrap_or(usize::MAX)
+                    .min(value.len());
+                value.truncate(start.saturating_add(len));
+                value.drain(..start);
+                Ok(Some(value))
+            }
+            Some(Found::Blob(blob)) => {
+                let mut out = Vec::new();
+                blob.read(offset, len as u64, &mut out)?;
+                Ok(Some(out))
+            }
+        }
+    }
+
+    fn len_of(&self, key: &[u8], at: Option<&Snapshot>) -> Result<Option<u64>> {
+        let Some(Value { kind, bytes, .. }) = self.db.get(key, at)? else {
+            return Ok(None);
+        };
+        match kind {
+            KeyKind::Indirect => pointer::raw_len_of(&bytes).map(Some),
+            _ => Ok(Some(bytes.len() as u64)),
+        }
+    }
+}
+
+pub(super) fn missing_file(number: u64) -> Error {
+    let message = "a value lies in a blob file that the store does not have";
+    Error::corruption(message).in_file(FileId::new(FileKind::Blob, number))
+}
+
+impl BlobTree {
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// `Corruption` and `Authentication` naming file and offset; those of the medium.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.core.get(key, None)
+    }
+
+    /// At most `len` bytes from `offset`; fewer at the end of the value; `None` where no such key.
+    ///
+    /// # Errors
+    /// As [`BlobTree::get`].
+    pub fn get_range(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Vec<u8>>> {
+        self.core.get_range(key, offset, len, None)
+    }
+
+    /// Bytes of the value of `key`, without reading it.
+    ///
+    /// # Errors
+    /// As [`BlobTree::get`].
+    pub fn len_of(&self, key: &[u8]) -> Result<Option<u64>> {
+        self.core.len_of(key, None)
+    }
+}
+
+impl TreeSnapshot {
+    /// As [`BlobTree::get`], at the snapshot.
+    ///
+    /// # Errors
+    /// As [`BlobTree::get`].
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.core.get(key, Some(&self.at))
+    }
+
+    /// As [`BlobTree::get_range`], at the snapshot.
+    ///
+    /// # Errors
+    /// As [`BlobTree::get`].
+    pub fn get_range(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Vec<u8>>> {
+        self.core.get_range(key, offset, len, Some(&self.at))
+    }
+
+    /// As [`BlobTree::len_of`], at the snapshot.
+    ///
+    /// # Errors
+    /// As [`BlobTree::get`].
+    pub fn len_of(&self, key: &[u8]) -> Result<Option<u64>> {
+        self.core.len_of(key, Some(&self.at))
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(super) fn at(&self) -> &Snapshot {
+        &self.at
+    }
+}

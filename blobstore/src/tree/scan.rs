@@ -1,0 +1,147 @@
+//! Walking keys in order.
+//!
+//! - Keys and lengths come without touching a blob file; values only when asked for.
+//! - A scan sees the store as it was when it began, and keeps what it may still read.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use coffer_engine::{Cursor, KeyKind, Result, Snapshot};
+
+use crate::pins::Pin;
+use crate::pointer::{self, BlobPointer};
+use crate::tree::read::missing_file;
+use crate::tree::{BlobTree, Core, TreeSnapshot};
+
+/// Walks the keys of one prefix.
+pub struct Scan {
+    cursor: Cursor,
+    pin: Arc<Pin>,
+}
+
+/// The value of a key met by a scan.
+pub struct ValueRef {
+    kind: KeyKind,
+    bytes: Vec<u8>,
+    _pin: Arc<Pin>,
+}
+
+impl Core {
+    /// `pin` was taken before `at`, or before now.
+    fn scan(&self, prefix: &[u8], from: &[u8], at: Option<&Snapshot>, pin: Pin) -> Result<Scan> {
+        let first = Bound::Included(from.max(prefix));
+        let end = end_of(prefix);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let cursor = self.db.range((first, end), at)?;
+        Ok(Scan {
+            cursor,
+            pin: Arc::new(pin),
+        })
+    }
+}
+
+/// The first key behind all keys that start with `prefix`.
+fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < 0xff)?;
+    let mut end = prefix.get(..=last)?.to_vec();
+    *end.last_mut()? += 1;
+    Some(end)
+}
+
+impl BlobTree {
+    /// All entries whose key starts with `prefix`, from `from` on (empty: from the first).
+    ///
+    /// # Errors
+    /// `Corruption` and `Authentication` naming file and offset; those of the medium.
+    pub fn scan(&self, prefix: &[u8], from: &[u8]) -> Result<Scan> {
+        let pin = self.core.pins.take();
+        self.core.scan(prefix, from, None, pin)
+    }
+}
+
+impl TreeSnapshot {
+    /// As [`BlobTree::scan`], at the snapshot.
+    ///
+    /// # Errors
+    /// As [`BlobTree::scan`].
+    pub fn scan(&self, prefix: &[u8], from: &[u8]) -> Result<Scan> {
+        let core = self.core();
+        core.scan(prefix, from, Some(self.at()), core.pins.take())
+    }
+}
+
+impl Scan {
+    /// The next key and its value.
+    ///
+    /// # Errors
+    /// As [`BlobTree::scan`].
+    #[expect(clippy::should_implement_trait, reason = "it can fail")]
+    pub fn next(&mut self) -> Result<Option<(Vec<u8>, ValueRef)>> {
+        let Some(entry) = self.cursor.next()? else {
+            return Ok(None);
+        };
+        let value = ValueRef {
+            kind: entry.kind,
+            bytes: entry.value,
+            _pin: Arc::clone(&self.pin),
+        };
+        Ok(Some((entry.key, value)))
+    }
+}
+
+impl ValueRef {
+    /// Bytes of the value.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self.kind {
+            KeyKind::Indirect => pointer::raw_len_of(&self.bytes).unwrap_or(0),
+            _ => self.bytes.len() as u64,
+        }
+    }
+
+    /// Is it a value without bytes?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value, where it lies in the tree itself: no file is read.
+    #[must_use]
+    pub fn inline(&self) -> Option<&[u8]> {
+        (self.kind != KeyKind::Indirect).then_some(&self.bytes)
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    /// `Corruption` and `Authentication` naming file and offset; those of the medium.
+    pub fn bytes(&self, tree: &BlobTree) -> Result<Vec<u8>> {
+        if let Some(value) = self.inline() {
+            return Ok(value.to_vec());
+        }
+        let pointer = BlobPointer::decode(&self.bytes)?;
+        let file = pointer.file;
+        let blob = tree
+            .core
+            .follow(pointer)?
+            .ok_or_else(|| missing_file(file))?;
+        let mut out = Vec::new();
+        blob.read(0, u64::MAX, &mut out)?;
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_is_the_next_key_of_its_length() {
+        assert_eq!(end_of(b""), None);
+        assert_eq!(end_of(b"a").as_deref(), Some(b"b".as_slice()));
+        assert_eq!(end_of(b"a\xff\xff").as_deref(), Some(b"b".as_slice()));
+        assert_eq!(end_of(b"\xff"), None);
+        assert_eq!(end_of(b"\x01\xfe").as_deref(), Some(b"\x01\xff".as_slice()));
+    }
+}

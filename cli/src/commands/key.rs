@@ -1,0 +1,121 @@
+//! `key`: what opens a store.
+//!
+//! - The store stays as it is: only the keyring changes, in both copies, one after the other.
+
+use std::path::Path;
+
+use coffer_blobstore::{CredentialKind, Keyring, SlotInfo};
+use serde::Serialize;
+
+use super::init::kdf_cost;
+use crate::args::{KeyAdd, KeyCommand, KeyRemove};
+use crate::failure::Outcome;
+use crate::moment::rfc3339;
+use crate::store;
+use crate::terminal::{Results, human_len, note};
+
+/// One slot, as `key list --json` and `info --json` show it. The keys are stable.
+#[derive(Serialize)]
+pub(super) struct SlotEntry {
+    slot: u8,
+    kind: &'static str,
+    created: String,
+    kdf: KdfEntry,
+}
+
+#[derive(Serialize)]
+struct KdfEntry {
+    algorithm: &'static str,
+    memory_len: u64,
+    passes: u32,
+    lanes: u32,
+}
+
+impl SlotEntry {
+    pub(super) fn new(slot: &SlotInfo) -> Self {
+        Self {
+            slot: slot.number,
+            kind: match slot.kind {
+                CredentialKind::Passphrase => "passphrase",
+                CredentialKind::KeyFile => "key-file",
+            },
+            created: rfc3339(i64::try_from(slot.created).unwrap_or(0), None),
+            kdf: KdfEntry {
+                algorithm: "argon2id",
+                memory_len: u64::from(slot.cost.memory_kib) << 10,
+                passes: slot.cost.passes,
+                lanes: slot.cost.lanes,
+            },
+        }
+    }
+
+    pub(super) fn line(&self) -> String {
+        format!(
+            "slot {}  {:10}  made {}  argon2id {}, {} passes, {} lanes",
+            self.slot,
+            self.kind,
+            self.created,
+            human_len(self.kdf.memory_len),
+            self.kdf.passes,
+            self.kdf.lanes
+        )
+    }
+}
+
+pub(crate) fn key(command: &KeyCommand, quiet: bool) -> Outcome {
+    match command {
+        KeyCommand::List { json, store } => list(store, *json),
+        KeyCommand::Add(args) => add(args, quiet),
+        KeyCommand::Change(args) => change(args, quiet),
+        KeyCommand::Remove(args) => remove(args, quiet),
+    }
+}
+
+fn list(store: &Path, json: bool) -> Outcome {
+    let info = Keyring::inspect(&store::env(store)?)?;
+    let slots: Vec<_> = info.slots.iter().map(SlotEntry::new).collect();
+    let mut results = Results::new();
+    if json {
+        results.json(&slots)?;
+    } else {
+        for slot in &slots {
+            results.line(slot.line())?;
+        }
+    }
+    results.finish()
+}
+
+fn add(args: &KeyAdd, quiet: bool) -> Outcome {
+    let (env, mut keyring) = store::open_keyring(&args.at.store, &args.at.secrets)?;
+    let cost = kdf_cost(&args.kdf)?;
+    let credential = args.new.credential(&args.at.store)?;
+    let number = keyring.add(&env, &credential, cost)?;
+    if !quiet {
+        note(format_args!("slot {number} opens the store now too"));
+    }
+    Ok(())
+}
+
+fn change(args: &KeyAdd, quiet: bool) -> Outcome {
+    let (env, mut keyring) = store::open_keyring(&args.at.store, &args.at.secrets)?;
+    let cost = kdf_cost(&args.kdf)?;
+    let credential = args.new.credential(&args.at.store)?;
+    let number = keyring.opened_by();
+    keyring.change(&env, &credential, cost)?;
+    if !quiet {
+        note(format_args!("slot {number} is changed"));
+        note("an old copy of the store, where there is one, still opens with the old secret");
+    }
+    Ok(())
+}
+
+fn remove(args: &KeyRemove, quiet: bool) -> Outcome {
+    let (env, mut keyring) = store::open_keyring(&args.at.store, &args.at.secrets)?;
+    let number = args.slot.unwrap_or_else(|| keyring.opened_by());
+    keyring.remove(&env, number)?;
+    if !quiet {
+        note(format_args!("slot {number} is removed"));
+        note("an old copy of the store, where there is one, still opens with the old secret");
+    }
+    Ok(())
+}

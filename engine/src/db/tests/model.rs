@@ -1,0 +1,154 @@
+//! Random operations against a sorted map, with clean and unclean ends in between.
+
+use super::*;
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Write(Vec<(u16, Option<u16>)>, bool),
+    Get(u16),
+    Walk(u16, Vec<bool>),
+    Snapshot,
+    Check(usize),
+    Forget(usize),
+    Flush,
+    Maintain,
+    Compact(u16, u16),
+    Close,
+    Crash,
+}
+
+fn key(n: u16) -> Vec<u8> {
+    format!("{:04}", n % 400).into_bytes()
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        20 => (prop::collection::vec((any::<u16>(), prop::option::weighted(0.7, any::<u16>())), 1..20), any::<bool>())
+            .prop_map(|(batch, sync)| Op::Write(batch, sync)),
+        6 => any::<u16>().prop_map(Op::Get),
+        4 => (any::<u16>(), prop::collection::vec(any::<bool>(), 0..20)).prop_map(|(k, w)| Op::Walk(k, w)),
+        2 => Just(Op::Snapshot),
+        2 => any::<usize>().prop_map(Op::Check),
+        1 => any::<usize>().prop_map(Op::Forget),
+        1 => Just(Op::Flush),
+        6 => Just(Op::Maintain),
+        1 => (any::<u16>(), any::<u16>()).prop_map(|(a, b)| Op::Compact(a, b)),
+        1 => Just(Op::Close),
+        1 => Just(Op::Crash),
+    ];
+    prop::collection::vec(op, 1..150)
+}
+
+fn value(n: u16) -> Vec<u8> {
+    format!("{n:05}").repeat(usize::from(n % 13)).into_bytes()
+}
+
+fn walk(db: &Db, model: &Contents, start: &[u8], steps: &[bool]) {
+    let mut cursor = db.range(.., None).unwrap();
+    cursor.seek(start);
+    let list: Vec<_> = model.iter().collect();
+    let mut gap = list.partition_point(|(key, _)| key.as_slice() < start);
+    for &ahead in steps {
+        let (found, expected) = if ahead {
+            let expected = list.get(gap);
+            gap = (gap + 1).min(list.len());
+            (cursor.next().unwrap(), expected)
+        } else {
+            let expected = gap.checked_sub(1).and_then(|i| list.get(i));
+            gap = gap.saturating_sub(1);
+            (cursor.prev().unwrap(), expected)
+        };
+        let found = found.map(|entry| (entry.key, entry.value));
+        assert_eq!(found.as_ref().map(|(k, v)| (k, v)), expected.copied());
+    }
+}
+
+#[expect(clippy::too_many_lines, reason = "one arm per operation")]
+fn run(ops: Vec<Op>) {
+    let mut fs = MemFs::new();
+    let options = small();
+    let mut db = open(&fs, &options).unwrap();
+    let mut model = Contents::new();
+    let mut synced = Contents::new();
+    // All states since `synced`, oldest first: a crash may leave any of them.
+    let mut since = Vec::new();
+    let mut snapshots: Vec<(Snapshot, Contents)> = Vec::new();
+    for op in ops {
+        match op {
+            Op::Write(list, sync) => {
+                let mut batch = WriteBatch::new();
+                for (k, v) in list {
+                    match v {
+                        Some(v) => {
+                            batch.put(&key(k), &value(v));
+                            model.insert(key(k), value(v));
+                        }
+                        None => {
+                            batch.delete(&key(k));
+                            model.remove(&key(k));
+                        }
+                    }
+                }
+                db.write(batch, WriteOptions { sync }).unwrap();
+                since.push(model.clone());
+                if sync {
+                    synced = model.clone();
+                    since.clear();
+                }
+            }
+            Op::Get(k) => assert_eq!(get(&db, &key(k)).as_ref(), model.get(&key(k))),
+            Op::Walk(k, steps) => walk(&db, &model, &key(k), &steps),
+            Op::Snapshot => snapshots.push((db.snapshot(), model.clone())),
+            Op::Check(i) if !snapshots.is_empty() => {
+                let (snapshot, model) = &snapshots[i % snapshots.len()];
+                assert_eq!(&all(&db, Some(snapshot)), model);
+                let k = key(i as u16);
+                let found = db.get(&k, Some(snapshot)).unwrap().map(|value| value.bytes);
+                assert_eq!(found.as_ref(), model.get(&k));
+            }
+            Op::Forget(i) if !snapshots.is_empty() => {
+                drop(snapshots.swap_remove(i % snapshots.len()))
+            }
+            Op::Check(_) | Op::Forget(_) => {}
+            Op::Flush => db.flush().unwrap(),
+            Op::Maintain => drop(db.maintain().unwrap()),
+            Op::Compact(a, b) => {
+                let (a, b) = (key(a.min(b)), key(a.max(b)));
+                db.compact_range(&a, Some(&b), &mut |_| ()).unwrap();
+            }
+            Op::Close => {
+                snapshots.clear();
+                db.close().unwrap();
+                drop(db);
+                db = open(&fs, &options).unwrap();
+                since.clear();
+                synced = model.clone();
+            }
+            Op::Crash => {
+                // The process ends: what was not handed to the files is lost.
+                snapshots.clear();
+                fs = fs.fork();
+                db = open(&fs, &options).unwrap();
+                let found = all(&db, None);
+                assert!(
+                    found == synced || since.contains(&found),
+                    "not a prefix of history"
+                );
+                model = found.clone();
+                synced = found;
+                since.clear();
+            }
+        }
+    }
+    assert_eq!(all(&db, None), model);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn behaves_like_a_sorted_map(ops in ops()) {
+        run(ops);
+    }
+}

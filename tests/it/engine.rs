@@ -1,0 +1,313 @@
+//! The engine on media that lose power and media with faults.
+
+use coffer_engine::crypto::{KeySource, MasterKey};
+use coffer_engine::env::{Env, Fs};
+use coffer_engine::{
+    BlockTransform, Cipher, Compression, Db, Ecc, ErrorKind, FileKind, KvProtection, Options,
+    Result, StoreId, WriteBatch, WriteOptions,
+};
+use coffer_tests::crash::CrashFs;
+use coffer_tests::fault::{Fault, FaultFs, Operation, Rule};
+use coffer_tests::random::Rng;
+use coffer_tests::world::World;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
+struct OneKey(Arc<MasterKey>);
+
+impl KeySource for OneKey {
+    fn epoch(&self) -> u32 {
+        1
+    }
+    fn master(&self, _epoch: u32) -> Result<Arc<MasterKey>> {
+        Ok(Arc::clone(&self.0))
+    }
+}
+
+fn options() -> Options {
+    Options {
+        transform: BlockTransform {
+            compression: Compression::None,
+            cipher: Cipher::Aes256Gcm,
+            ecc: Ecc::None,
+        },
+        kv_protection: KvProtection::On,
+        memtable_len: 6 << 10,
+        block_len: 512,
+        table_len: 2 << 10,
+        level_base_len: 8 << 10,
+        level_ratio: 3,
+        wal_buffer_len: 400,
+        ..Options::default()
+    }
+}
+
+fn open(env: Env) -> Result<Db> {
+    let keys = Arc::new(OneKey(Arc::new(MasterKey::new([9; 32]))));
+    Db::open(env, keys, StoreId([3; 16]), options(), None)
+}
+
+fn contents(db: &Db) -> Contents {
+    let mut cursor = db.range(.., None).unwrap();
+    let mut contents = Contents::new();
+    while let Some(entry) = cursor.next().unwrap() {
+        contents.insert(entry.key, entry.value);
+    }
+    contents
+}
+
+/// Writes batches at random and remembers every state that there was.
+struct Run {
+    rng: Rng,
+    states: Vec<Contents>,
+    /// Index of the newest state that was acknowledged as durable.
+    durable: usize,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let states = vec![Contents::new()];
+        Self {
+            rng: Rng::new(seed),
+            states,
+            durable: 0,
+        }
+    }
+
+    /// One operation; what it did to the contents is remembered even where it fails, because a
+    /// batch whose sync failed may be there or not.
+    fn step(&mut self, db: &Db, world: &World) -> Result<()> {
+        match self.rng.below(20) {
+            0 => db.flush().map(|()| self.acknowledge()),
+            1 => db.sync().map(|()| self.acknowledge()),
+            2 => db.compact_all(&mut |_| ()).map(|()| self.acknowledge()),
+            3 => {
+                let value = (self.rng.below(256) as u8, vec![1; 20]);
+                db.write_annex(vec![(vec![value.0 % 8], Some(value.1))])
+            }
+            4..9 => {
+                world.advance(Duration::from_millis(300));
+                db.maintain().map(|_| ())
+            }
+            _ => self.write(db),
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        self.durable = self.states.len() - 1;
+    }
+
+    fn write(&mut self, db: &Db) -> Result<()> {
+        let mut next = self.states.last().unwrap().clone();
+        let mut batch = WriteBatch::new();
+        for _ in 0..self.rng.below(8) + 1 {
+            let key = format!("{:03}", self.rng.below(200)).into_bytes();
+            if self.rng.chance(30) {
+                batch.delete(&key);
+                next.remove(&key);
+            } else {
+                let value = vec![self.rng.below(256) as u8; self.rng.below(120)];
+                batch.put(&key, &value);
+                next.insert(key, value);
+            }
+        }
+        let sync = self.rng.chance(20);
+        let before = db.last_seqno();
+        let result = db.write(batch, WriteOptions { sync });
+        if db.last_seqno() > before {
+            self.states.push(next);
+        }
+        if result.is_ok() && sync {
+            self.acknowledge();
+        }
+        result.map(|_| ())
+    }
+
+    /// Is `found` a state at or behind `durable`?
+    fn allows(&self, found: &Contents, durable: usize, last: usize) -> bool {
+        self.states[durable..=last].contains(found)
+    }
+}
+
+/// Power goes at every point of a run; what comes back is a prefix of history that holds
+/// everything acknowledged, and the store goes on working, through a second power cut too.
+#[test]
+fn power_cuts_leave_a_prefix_with_all_that_was_acknowledged() {
+    for seed in 0..6 {
+        let (fs, world, mut run) = (CrashFs::new(), World::new(seed), Run::new(seed));
+        let mut marks = vec![(0, 0, 0)];
+        let db = open(world.env(Arc::new(fs.clone()))).unwrap();
+        for _ in 0..120 {
+            run.step(&db, &world).unwrap();
+            marks.push((fs.change_count(), run.durable, run.states.len() - 1));
+        }
+        let record = fs.record();
+        for count in 0..=record.change_count() {
+            let next = marks
+                .partition_point(|mark| mark.0 < count)
+                .min(marks.len() - 1);
+            let durable = marks[next.saturating_sub(usize::from(marks[next].0 != count))].1;
+            let last = marks[next].2;
+            let after = record.crash(count, seed * 1000 + count as u64);
+            let world = World::new(seed + 100);
+            let db = match open(world.env(Arc::new(after.clone()))) {
+                Ok(db) => db,
+                Err(error) => panic!(
+                    "seed {seed}, change {count}: {error}\n{}",
+                    record.describe(count)
+                ),
+            };
+            let found = contents(&db);
+            assert!(
+                run.allows(&found, durable, last),
+                "seed {seed}, change {count}: not between {durable} and {last}\n{}",
+                record.describe(count)
+            );
+            if count % 5 == 0 {
+                check_second_cut(&after, &db, found, seed + count as u64);
+            }
+        }
+    }
+}
+
+fn check_second_cut(fs: &CrashFs, db: &Db, found: Contents, seed: u64) {
+    let (world, mut run) = (World::new(seed), Run::new(seed));
+    run.states = vec![found];
+    for _ in 0..12 {
+        run.step(db, &world).unwrap();
+    }
+    let record = fs.record();
+    let after = record.crash(record.change_count(), seed);
+    let db = open(World::new(seed + 1).env(Arc::new(after))).unwrap();
+    assert!(run.allows(&contents(&db), run.durable, run.states.len() - 1));
+}
+
+/// Every operation of the medium fails once: calls succeed or name the error, reads stay right,
+/// nothing acknowledged is lost.
+#[test]
+fn one_fault_anywhere_loses_nothing_that_was_acknowledged() {
+    let faults = [
+        (Operation::Sync, Fault::Io),
+        (Operation::SyncDir, Fault::Io),
+        (Operation::Append, Fault::Io),
+        (Operation::Append, Fault::TornAppend(37)),
+        (Operation::Append, Fault::NoSpace),
+        (Operation::Create, Fault::NoSpace),
+        (Operation::Create, Fault::Io),
+        (Operation::Rename, Fault::Io),
+        (Operation::Remove, Fault::Io),
+    ];
+    for (on, fault) in faults {
+        for after in 0..40 {
+            one_fault(on, fault, after);
+        }
+    }
+}
+
+fn one_fault(on: Operation, fault: Fault, after: u64) {
+    let name = format!("{on:?} {fault:?} after {after}");
+    let medium = CrashFs::new();
+    let fs = FaultFs::new(Arc::new(medium.clone()));
+    let (world, mut run) = (World::new(after), Run::new(after));
+    fs.add(Rule::new(on, fault).once_after(after));
+    let env = world.env(Arc::new(fs.clone()));
+    let Ok(db) = open(env.clone()).or_else(|_| open(env)) else {
+        panic!("{name}: does not open")
+    };
+    for _ in 0..120 {
+        let hits = fs.hit_count();
+        if let Err(error) = run.step(&db, &world) {
+            let poisoned = error.kind() == ErrorKind::Poisoned && db.is_poisoned();
+            assert!(fs.hit_count() > hits || poisoned, "{name}: {error}");
+        }
+    }
+    assert_eq!(&contents(&db), run.states.last().unwrap(), "{name}");
+    if on == Operation::Sync && fs.hit_count() > 0 {
+        // The fault may have hit the opening, which was tried again.
+        assert!(db.is_poisoned() || after < 4, "{name}");
+    }
+    if fault == Fault::NoSpace {
+        assert!(!db.is_poisoned(), "{name}");
+    }
+    drop(db);
+    fs.heal();
+    let last = run.states.len() - 1;
+    let record = medium.record();
+    for medium in [medium, record.crash(record.change_count(), after)] {
+        let db = open(World::new(7).env(Arc::new(medium))).unwrap();
+        assert!(run.allows(&contents(&db), run.durable, last), "{name}");
+    }
+}
+
+/// A failed sync loses data for good, though the next one would succeed: the store must not.
+#[test]
+fn a_failed_sync_poisons() {
+    for kind in [FileKind::Wal, FileKind::Table, FileKind::Manifest] {
+        let (fs, world) = (CrashFs::new(), World::new(1));
+        let db = open(world.env(Arc::new(fs.clone()))).unwrap();
+        let put = |key: &[u8], sync| {
+            let mut batch = WriteBatch::new();
+            batch.put(key, b"value");
+            db.write(batch, WriteOptions { sync })
+        };
+        put(b"durable", true).unwrap();
+        fs.fail_next_sync(kind);
+        put(b"lost", false).unwrap();
+        let failed = match kind {
+            FileKind::Wal => db.sync(),
+            _ => db.flush(),
+        };
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::Io);
+        assert!(db.is_poisoned());
+        assert!(db.get(b"lost", None).unwrap().is_some());
+        for result in [
+            put(b"more", false).map(|_| ()),
+            put(b"more", true).map(|_| ()),
+            db.sync(),
+            db.flush(),
+            db.write_annex(Vec::new()),
+            db.compact_all(&mut |_| ()),
+            db.maintain().map(|_| ()),
+        ] {
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::Poisoned);
+        }
+        db.close().unwrap();
+        let record = fs.record();
+        for seed in 0..20 {
+            let after = record.crash(record.change_count(), seed);
+            let db = open(World::new(2).env(Arc::new(after) as Arc<dyn Fs>)).unwrap();
+            assert!(db.get(b"durable", None).unwrap().is_some());
+        }
+    }
+}
+
+/// A full medium refuses writes and loses none; with room again everything goes on.
+#[test]
+fn a_full_medium_refuses_and_recovers() {
+    let medium = CrashFs::new();
+    let fs = FaultFs::new(Arc::new(medium.clone()));
+    let (world, mut run) = (World::new(3), Run::new(3));
+    let db = open(world.env(Arc::new(fs.clone()))).unwrap();
+    for round in 0..10 {
+        for _ in 0..30 {
+            run.step(&db, &world).unwrap();
+        }
+        fs.add(Rule::new(Operation::Append, Fault::NoSpace));
+        let mut refused = 0;
+        for _ in 0..40 {
+            if let Err(error) = run.step(&db, &world) {
+                assert_eq!(error.kind(), ErrorKind::NoSpace, "round {round}");
+                refused += 1;
+            }
+        }
+        assert!(refused > 20, "{refused}");
+        assert_eq!(&contents(&db), run.states.last().unwrap());
+        fs.heal();
+    }
+    db.close().unwrap();
+    let db = open(World::new(4).env(Arc::new(medium))).unwrap();
+    assert_eq!(&contents(&db), run.states.last().unwrap());
+}
