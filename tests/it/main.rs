@@ -8,7 +8,15 @@
     reason = "test code: a failed expectation ends the test, and skipped tests say so"
 )]
 
+mod axes;
+mod blob_crash;
+mod crash;
 mod engine;
+mod fault;
+mod golden;
 mod model_fs;
 mod mount;
+mod plaintext;
+mod stores;
+mod threat;
 mod tidy;

@@ -203,6 +203,11 @@ impl Mounted {
     /// Unmounts in an orderly way; the process must end by itself with success.
     pub fn unmount(&mut self) {
         must(limited(60, coffer()).arg("umount").arg(self.point()));
+        self.ended();
+    }
+
+    /// Waits for the end of the process, which must be a success without a panic.
+    pub fn ended(&mut self) {
         let mut child = self.child.take().unwrap();
         let start = Instant::now();
         loop {
@@ -215,6 +220,11 @@ impl Mounted {
             assert!(start.elapsed() < Duration::from_secs(60), "the mount hangs");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Lets go of a process that was killed; what it mounted stays where it is.
+    pub fn forget(&mut self) {
+        self.child.take().unwrap().wait().unwrap();
     }
 
     /// Unmounts and mounts again.

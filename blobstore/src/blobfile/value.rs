@@ -13,7 +13,7 @@ use coffer_engine::{Error, Result};
 
 use crate::blobfile::{BlobFiles, Claim};
 use crate::pointer::{BlobPointer, Frame, Frames, INLINE_FRAMES_MAX, Shape, encode_index};
-use crate::scratch::with_scratch;
+use crate::scratch::{give_buffer, take_buffer, with_scratch};
 
 /// How much work compression may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub(crate) struct StagedFrames {
 }
 
 /// Takes the frames of one value one after the other.
-pub(crate) struct ValueWriter {
+pub(crate) struct ValueWriter<'a> {
+    files: &'a BlobFiles,
     claim: Claim,
     frame_log2: u8,
     raw_len: u64,
@@ -51,18 +52,25 @@ struct Batch {
     first_ordinal: u32,
 }
 
-impl ValueWriter {
+impl<'a> ValueWriter<'a> {
     /// A writer into the active file of `files`.
     ///
     /// # Errors
     /// Those of [`BlobFiles::claim`].
-    pub(crate) fn new(files: &BlobFiles) -> Result<Self> {
+    pub(crate) fn new(files: &'a BlobFiles) -> Result<Self> {
+        let claim = files.claim()?;
+        let mut bytes = take_buffer();
+        bytes.clear();
         Ok(Self {
-            claim: files.claim()?,
+            files,
+            claim,
             frame_log2: files.options().frame_log2(),
             raw_len: 0,
             frames: Vec::new(),
-            batch: Batch::default(),
+            batch: Batch {
+                bytes,
+                ..Batch::default()
+            },
         })
     }
 
@@ -119,6 +127,7 @@ impl ValueWriter {
 
     fn append_batch(&mut self) -> Result<()> {
         let batch = &mut self.batch;
+        self.files.check_space(batch.bytes.len() as u64)?;
         let mut offset = self.claim.writer().append(&batch.bytes, &batch.sealed)?;
         for (ordinal, sealed) in (batch.first_ordinal..).zip(&batch.sealed) {
             let Sealed {
@@ -145,6 +154,7 @@ impl ValueWriter {
         if !self.batch.sealed.is_empty() {
             self.append_batch()?;
         }
+        give_buffer(core::mem::take(&mut self.batch.bytes));
         let shape = Shape {
             raw_len: self.raw_len,
             frame_log2: self.frame_log2,

@@ -23,13 +23,16 @@ pub(crate) struct BlobWriter {
     context: Arc<FileContext>,
     next_ordinal: AtomicU32,
     tail: Mutex<Tail>,
-    synced_len: Mutex<u64>,
+    /// Bytes so far; changed under the lock of the tail.
+    len: AtomicU64,
+    /// Bytes that are durable; changed under the lock of the sync.
+    synced_len: AtomicU64,
+    syncing: Mutex<()>,
     claim_count: AtomicUsize,
     live_len: AtomicU64,
 }
 
 struct Tail {
-    len: u64,
     root: RootHasher,
     broken: Option<ErrorKind>,
 }
@@ -39,7 +42,6 @@ impl BlobWriter {
     pub(super) fn new(number: u64, file: Arc<dyn File>, context: Arc<FileContext>) -> Result<Self> {
         let len = file.len()?;
         let tail = Tail {
-            len,
             root: RootHasher::new(),
             broken: None,
         };
@@ -49,7 +51,9 @@ impl BlobWriter {
             context,
             next_ordinal: AtomicU32::new(0),
             tail: Mutex::new(tail),
-            synced_len: Mutex::new(len),
+            len: AtomicU64::new(len),
+            synced_len: AtomicU64::new(len),
+            syncing: Mutex::new(()),
             claim_count: AtomicUsize::new(0),
             live_len: AtomicU64::new(0),
         })
@@ -69,7 +73,7 @@ impl BlobWriter {
 
     /// Bytes so far.
     pub(crate) fn len(&self) -> u64 {
-        self.tail.lock().len
+        self.len.load(Ordering::Acquire)
     }
 
     /// May frames still be appended?
@@ -107,10 +111,8 @@ impl BlobWriter {
             tail.broken = Some(error.kind());
             return Err(error.in_file(self.id()));
         }
-        let offset = tail.len;
-        tail.len += bytes.len() as u64;
         sealed.iter().for_each(|block| tail.root.push(&block.tag));
-        Ok(offset)
+        Ok(self.len.fetch_add(bytes.len() as u64, Ordering::AcqRel))
     }
 
     /// Makes durable everything appended before this call.
@@ -118,16 +120,25 @@ impl BlobWriter {
     /// # Errors
     /// Those of the medium; they poison the store.
     pub(crate) fn sync(&self) -> Result<()> {
-        let len = self.len();
-        let mut synced_len = self.synced_len.lock();
-        if *synced_len >= len {
+        let wanted = self.len();
+        if self.synced_len.load(Ordering::Acquire) >= wanted {
             return Ok(());
         }
-        // Whoever waited for the lock may find its bytes synced by the one before.
+        let _turn = self.syncing.lock();
+        // Whoever waited for the turn may find its bytes synced by the one before.
+        if self.synced_len.load(Ordering::Acquire) >= wanted {
+            return Ok(());
+        }
         let len = self.len();
         self.file.sync().map_err(|error| error.in_file(self.id()))?;
-        *synced_len = len;
+        self.synced_len.store(len, Ordering::Release);
         Ok(())
+    }
+
+    /// Bytes that are not durable yet.
+    pub(crate) fn unsynced_len(&self) -> u64 {
+        self.len()
+            .saturating_sub(self.synced_len.load(Ordering::Acquire))
     }
 
     /// Appends the footer and makes the file durable. REQUIRES: no claims, never called before.
@@ -140,11 +151,11 @@ impl BlobWriter {
         tail.broken = Some(ErrorKind::Invalid);
         let mut footer = Vec::new();
         let hasher = core::mem::take(&mut tail.root);
-        let root = seal_footer(&self.context, hasher, &[], tail.len, &mut footer)?;
+        let root = seal_footer(&self.context, hasher, &[], self.len(), &mut footer)?;
         self.file
             .append(&footer)
             .map_err(|error| error.in_file(self.id()))?;
-        tail.len += footer.len() as u64;
+        self.len.fetch_add(footer.len() as u64, Ordering::AcqRel);
         drop(tail);
         self.sync()?;
         Ok(root)

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use coffer_engine::{Result, WriteBatch, WriteOptions};
 
-use crate::blobfile::{Claim, Effort, StagedFrames};
+use crate::blobfile::{Claim, Effort, SYNC_AHEAD_LEN, StagedFrames};
 use crate::tree::{BlobTree, Core};
 
 /// A value that is sealed and appended already, or small enough to stay in the tree.
@@ -116,9 +116,14 @@ impl Core {
         }
         let _gate = self.gate.read();
         self.db.write(entries, WriteOptions { sync })?;
-        claims
-            .into_iter()
-            .for_each(|(claim, disk_len)| claim.settle(disk_len));
+        let mut behind = false;
+        for (claim, disk_len) in claims {
+            behind |= claim.writer().unsynced_len() >= SYNC_AHEAD_LEN;
+            claim.settle(disk_len);
+        }
+        if behind {
+            self.db.wake();
+        }
         Ok(())
     }
 }

@@ -55,21 +55,24 @@ pub(super) struct Collector {
     stuck: BTreeSet<u64>,
     /// Live bytes in files of an earlier session, and their dead bytes when that was measured.
     measured: BTreeMap<u64, (u64, u64)>,
-    /// When files were last emptied.
+    /// When files were last emptied, or the store was opened.
     emptied: Duration,
+    /// The last attempt ended in an error: the next one waits, however much there is.
+    failed: bool,
     /// There is garbage that waits for more.
     waiting: bool,
 }
 
 impl Collector {
-    pub(super) fn new(percent_min: u8) -> Self {
+    pub(super) fn new(percent_min: u8, now: Duration) -> Self {
         Self {
             percent_min,
             annex: None,
             doomed: BTreeMap::new(),
             stuck: BTreeSet::new(),
             measured: BTreeMap::new(),
-            emptied: Duration::ZERO,
+            emptied: now,
+            failed: false,
             waiting: false,
         }
     }
@@ -114,7 +117,10 @@ impl BlobTree {
 
 impl Core {
     pub(super) fn maintain(&self) -> Result<Work> {
-        if self.db.maintain()? == Work::Did || self.files.finish_one()? {
+        if self.db.maintain()? == Work::Did
+            || self.files.sync_ahead()?
+            || self.files.finish_one()?
+        {
             return Ok(Work::Did);
         }
         self.collect(&mut self.collector.lock(), false)
@@ -198,12 +204,14 @@ impl Core {
             return Ok(false);
         }
         let time = self.env.clock.monotonic();
-        let many = victims.len() >= 4;
+        let many = victims.len() >= 4 && !collector.failed;
         if !now && !many && time.saturating_sub(collector.emptied) < PATIENCE {
             return Ok(false);
         }
-        let stuck = self.empty(&victims)?;
+        let result = self.empty(&victims);
         collector.emptied = self.env.clock.monotonic();
+        collector.failed = result.is_err();
+        let stuck = result?;
         let moment = self.pins.doom();
         for number in victims {
             if stuck.contains(&number) {

@@ -12,6 +12,7 @@ mod collect;
 mod read;
 mod scan;
 mod stream;
+mod verify;
 mod worker;
 
 use alloc::boxed::Box;
@@ -35,6 +36,7 @@ use crate::pins::Pins;
 pub use batch::{BlobBatch, Staged};
 pub use collect::Garbage;
 pub use scan::{Scan, ValueRef};
+pub use verify::VerifyReport;
 
 /// An open store.
 pub struct BlobTree {
@@ -189,6 +191,7 @@ impl BlobTree {
         }
         keyring.heal(&env)?;
         drop(keyring);
+        let now = env.clock.monotonic();
         let core = Arc::new(Core {
             env,
             store_id,
@@ -197,7 +200,7 @@ impl BlobTree {
             hook,
             pins: Arc::default(),
             gate: RwLock::new(()),
-            collector: Mutex::new(collect::Collector::new(opening.garbage_percent_min)),
+            collector: Mutex::new(collect::Collector::new(opening.garbage_percent_min, now)),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });

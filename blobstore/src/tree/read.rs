@@ -13,6 +13,9 @@ use crate::pointer::{self, BlobPointer, Frame};
 use crate::scratch::with_scratch;
 use crate::tree::{BlobTree, Core, TreeSnapshot};
 
+/// Most bytes reserved before anything is read.
+const RESERVE_LEN_MAX: u64 = 16 << 20;
+
 /// A value ready to be read: its bytes, or its frames.
 pub(super) enum Found {
     Inline(Vec<u8>),
@@ -33,6 +36,11 @@ impl Blob {
 
     /// Appends bytes `offset..offset + len` to `out`; fewer at the end of the value.
     pub(super) fn read(&self, offset: u64, len: u64, out: &mut Vec<u8>) -> Result<()> {
+        // A length from a sealed pointer: not more than a reader asks for, and than a value has.
+        let wanted = len
+            .min(self.len().saturating_sub(offset))
+            .min(RESERVE_LEN_MAX);
+        out.reserve(wanted as usize);
         with_scratch(|scratch| {
             self.reader.read(
                 self.pointer.shape,

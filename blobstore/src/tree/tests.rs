@@ -401,6 +401,37 @@ fn mostly_dead_files_are_emptied_on_an_idle_store() {
 }
 
 #[test]
+fn a_compaction_that_passes_empties_what_waits() {
+    let (mut world, tree) = World::new();
+    for number in 0..60u64 {
+        let key = format!("{number:03}");
+        tree.put(key.as_bytes(), &value(20_000, number)).unwrap();
+    }
+    for number in (0..60u64).filter(|number| number % 4 != 0) {
+        tree.delete(format!("{number:03}").as_bytes()).unwrap();
+    }
+    tree.core.db.compact_all(&mut |_| ()).unwrap();
+    while tree.maintain().unwrap() == Work::Did {}
+    let before = tree.garbage().unwrap();
+    assert!(
+        before.live_len * 2 < before.len,
+        "nothing is emptied yet: {before:?}"
+    );
+    tree.core.db.compact_all(&mut |_| ()).unwrap();
+    let dead = Ledger::read(&tree.core.db.annex()).unwrap().whole_dead();
+    assert!(!dead.is_empty(), "the values moved with the compaction");
+    while tree.maintain().unwrap() == Work::Did {}
+    assert!(dead.iter().all(|number| !tree.core.files.is_known(*number)));
+    assert!(tree.verify(&mut |_| ()).unwrap().is_whole());
+    drop(tree);
+    let tree = world.open().unwrap();
+    for number in (0..60u64).step_by(4) {
+        let found = tree.get(format!("{number:03}").as_bytes()).unwrap();
+        assert_eq!(found, Some(value(20_000, number)));
+    }
+}
+
+#[test]
 fn files_of_a_crashed_session_are_read_and_collected() {
     let (mut world, mut tree) = World::new();
     let mut model = BTreeMap::new();
@@ -530,6 +561,9 @@ fn a_lost_frame_is_named_and_hurts_nothing_else() {
         }
     }
     assert_eq!(lost, 1);
+    let report = tree.verify(&mut |_| ()).unwrap();
+    assert_eq!((report.key_count, report.damaged.len()), (8, 1));
+    assert_eq!(report.damaged[0].1.place().file, Some(id));
     // What cannot be read is not collected away, and does not stop the collection.
     for number in 0..7u64 {
         tree.delete(format!("{number}").as_bytes()).unwrap();
@@ -537,6 +571,40 @@ fn a_lost_frame_is_named_and_hurts_nothing_else() {
     tree.compact(&mut |_| ()).unwrap();
     tree.collect_garbage().unwrap();
     assert_eq!(tree.get(b"7").unwrap(), Some(value(9000, 7)));
+}
+
+#[test]
+fn accounts_are_right_to_the_byte_once_all_is_compacted() {
+    let (mut world, mut tree) = World::new();
+    for round in 0..4u64 {
+        for number in 0..40u64 {
+            let key = format!("{:02}", (number * 7 + round) % 50).into_bytes();
+            match number % 5 {
+                0 => tree.delete(&key).unwrap(),
+                _ => tree.put(&key, &value(6000, round * 100 + number)).unwrap(),
+            }
+        }
+        if round == 2 {
+            tree.close().unwrap();
+            drop(tree);
+            tree = world.open().unwrap();
+        }
+    }
+    tree.close().unwrap();
+    drop(tree);
+    let tree = world.open().unwrap();
+    tree.core.db.compact_all(&mut |_| ()).unwrap();
+    let report = tree.verify(&mut |_| ()).unwrap();
+    assert!(report.is_whole(), "{report:?}");
+    let recorded = tree.garbage().unwrap().live_len;
+    let mut found = 0;
+    let mut scan = tree.core.db.prefix(b"", None).unwrap();
+    while let Some(entry) = scan.next().unwrap() {
+        found += crate::pointer::BlobPointer::decode(&entry.value)
+            .unwrap()
+            .disk_len();
+    }
+    assert_eq!(recorded, found);
 }
 
 #[test]

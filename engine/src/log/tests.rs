@@ -367,7 +367,7 @@ fn durable_counts_are_those_known_when_writing() {
 
 struct Failing {
     inner: Arc<dyn File>,
-    append: bool,
+    append: Mutex<Option<ErrorKind>>,
 }
 
 impl File for Failing {
@@ -378,10 +378,14 @@ impl File for Failing {
         self.inner.read_at(offset, buf)
     }
     fn append(&self, bytes: &[u8]) -> Result<()> {
-        if self.append {
-            return Err(Error::no_space("full"));
+        match *self.append.lock() {
+            // As a medium that is full may: a part is there.
+            Some(kind) => {
+                self.inner.append(&bytes[..bytes.len() / 2])?;
+                Err(Error::new(kind, "failed"))
+            }
+            None => self.inner.append(bytes),
         }
-        self.inner.append(bytes)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.inner.write_at(offset, bytes)
@@ -396,17 +400,44 @@ impl File for Failing {
 
 #[test]
 fn after_a_failed_write_or_sync_a_writer_refuses_everything() {
-    for (append, first) in [(true, ErrorKind::NoSpace), (false, ErrorKind::Io)] {
+    for append in [Some(ErrorKind::Io), None] {
         let env = mem::env_seeded(1);
         let (inner, context) = create_file(&env, &OneKey, ID, STORE, SEALED).unwrap();
+        let append = Mutex::new(append);
         let mut writer = LogWriter::new(Arc::new(Failing { inner, append }), context, KIND);
         writer.append(b"a").unwrap();
-        assert_eq!(writer.sync().unwrap_err().kind(), first);
+        assert_eq!(writer.sync().unwrap_err().kind(), ErrorKind::Io);
         assert_eq!(writer.durable_count(), 0);
+        assert!(writer.is_failed());
         assert_eq!(writer.append(b"b").unwrap_err().kind(), ErrorKind::Poisoned);
         assert_eq!(writer.write_out().unwrap_err().kind(), ErrorKind::Poisoned);
         assert_eq!(writer.sync().unwrap_err().kind(), ErrorKind::Poisoned);
     }
+}
+
+#[test]
+fn a_full_medium_keeps_records_waiting() {
+    let env = mem::env_seeded(1);
+    let (inner, context) = create_file(&env, &OneKey, ID, STORE, SEALED).unwrap();
+    let append = Mutex::new(Some(ErrorKind::NoSpace));
+    let file = Arc::new(Failing { inner, append });
+    let mut writer = LogWriter::new(file.clone(), context, KIND);
+    writer.append(b"a").unwrap();
+    let len = file.len().unwrap();
+    for _ in 0..2 {
+        assert_eq!(writer.write_out().unwrap_err().kind(), ErrorKind::NoSpace);
+        assert_eq!(file.len().unwrap(), len, "the part that was written is cut off");
+        assert!(!writer.is_failed() && writer.buffered_len() > 0);
+    }
+    *file.append.lock() = None;
+    writer.append(b"b").unwrap();
+    writer.write_out().unwrap();
+    let (file, context) = open_file(&env, &OneKey, ID, STORE, OpenMode::Read).unwrap();
+    let mut reader = LogReader::new(file, context, KIND, LogEnd::Open).unwrap();
+    for payload in [b"a", b"b"] {
+        assert_eq!(&*reader.next().unwrap().unwrap().payload, payload);
+    }
+    assert!(reader.next().unwrap().is_none());
 }
 
 #[test]

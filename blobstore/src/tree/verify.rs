@@ -1,0 +1,97 @@
+//! Verify: opens everything that a key leads to, with the key of the store, and writes nothing.
+//!
+//! - Where a scrub finds damaged bytes, this finds lost values, and files whose account is wrong.
+//! - Pointers of older versions may still be counted as live, so an account may say more than is found
+//!   and never less.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use coffer_engine::{Error, FileId, FileKind, KeyKind, Result};
+
+use crate::garbage::Ledger;
+use crate::pointer::BlobPointer;
+use crate::scratch::with_scratch;
+use crate::tree::read::missing_file;
+use crate::tree::{BlobTree, Core};
+
+/// What a verification found.
+#[derive(Debug, Default)]
+pub struct VerifyReport {
+    /// Keys.
+    pub key_count: u64,
+    /// Bytes of all values.
+    pub value_len: u64,
+    /// Keys whose value cannot be read, and why.
+    pub damaged: Vec<(Vec<u8>, Error)>,
+    /// Blob files in which more lives than their account says.
+    pub miscounted: Vec<FileId>,
+    /// Why the walk over the keys ended before the last one.
+    pub interrupted: Option<Error>,
+}
+
+impl VerifyReport {
+    /// Is every value there, and every account right?
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.damaged.is_empty() && self.miscounted.is_empty() && self.interrupted.is_none()
+    }
+}
+
+impl BlobTree {
+    /// Reads and opens every current value; `progress` hears of the report as it grows.
+    ///
+    /// # Errors
+    /// Where it cannot begin. What it finds is in the report.
+    pub fn verify(&self, progress: &mut dyn FnMut(&VerifyReport)) -> Result<VerifyReport> {
+        self.core.verify(progress)
+    }
+}
+
+impl Core {
+    fn verify(&self, progress: &mut dyn FnMut(&VerifyReport)) -> Result<VerifyReport> {
+        let _pin = self.pins.take();
+        let ledger = Ledger::read(&self.db.annex())?;
+        let mut cursor = self.db.prefix(&[], None)?;
+        let mut report = VerifyReport::default();
+        let mut live: BTreeMap<u64, u64> = BTreeMap::new();
+        loop {
+            let entry = match cursor.next() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                Err(error) => {
+                    report.interrupted = Some(error);
+                    break;
+                }
+            };
+            report.key_count += 1;
+            if entry.kind != KeyKind::Indirect {
+                report.value_len += entry.value.len() as u64;
+            } else if let Err(error) = self.verify_value(&entry.value, &mut live, &mut report) {
+                report.damaged.push((entry.key, error));
+            }
+            progress(&report);
+        }
+        for (number, entry) in &ledger.files {
+            let found_len = live.get(number).copied().unwrap_or(0);
+            if entry.record.end.is_some() && found_len > entry.live_len() {
+                report.miscounted.push(FileId::new(FileKind::Blob, *number));
+            }
+        }
+        Ok(report)
+    }
+
+    fn verify_value(
+        &self,
+        encoded: &[u8],
+        live: &mut BTreeMap<u64, u64>,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
+        let pointer = BlobPointer::decode(encoded)?;
+        *live.entry(pointer.file).or_insert(0) += pointer.disk_len();
+        report.value_len += pointer.shape.raw_len;
+        let reader = self.files.reader(pointer.file)?;
+        let reader = reader.ok_or_else(|| missing_file(pointer.file))?;
+        with_scratch(|scratch| reader.verify(&pointer, scratch))
+    }
+}
