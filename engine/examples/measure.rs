@@ -1,3 +1,4 @@
+//! Measures writes, point reads and scans of the engine under its presets.
 #![allow(
     clippy::all,
     clippy::disallowed_methods,

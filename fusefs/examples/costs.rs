@@ -1,3 +1,4 @@
+//! Measures what single operations of the file system cost without a kernel.
 #![allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
 use coffer_blobstore::BlobTree;
 use coffer_fusefs::attr::*;
