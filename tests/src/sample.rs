@@ -60,6 +60,7 @@ pub fn fill(root: &Path, seed: u64, file_count: usize) {
         0,
     )
     .unwrap();
+    set_mtime(&root.join("pipe"), 1_050_000_002, 7);
     for folder in folders.iter().rev() {
         set_mtime(folder, 1_100_000_000, 5);
     }
