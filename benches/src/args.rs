@@ -27,8 +27,8 @@ pub enum Task {
     /// Does one step in this process (used by the program itself).
     #[command(hide = true)]
     Step {
-        /// The step, as JSON.
-        spec: String,
+        /// File with the step, as JSON.
+        spec: PathBuf,
         /// Where the result goes.
         result: PathBuf,
     },

@@ -111,10 +111,12 @@ impl Step {
     /// # Errors
     /// When the work failed, took too long, or the person asked to stop.
     pub fn run(&self, limit: Duration, scratch: &Path, interrupt: &Interrupt) -> Outcome<Done> {
-        let (result, log) = (scratch.join("step.json"), scratch.join("step.log"));
+        let spec = scratch.join("step-spec.json");
+        let (result, log) = (scratch.join("step-result.json"), scratch.join("step.log"));
         let mut command = Command::new(std::env::current_exe().context("own program")?);
-        let spec = serde_json::to_string(self).context("step")?;
-        command.arg("step").arg(spec).arg(&result);
+        // In a file: the input of a database is too long for an argument.
+        fs::write(&spec, serde_json::to_vec(self).context("step")?).context(spec.display())?;
+        command.arg("step").arg(&spec).arg(&result);
         // A result of the step before must never be taken for this one's.
         let _ = fs::remove_file(&result);
         process::run(command, limit, &log, interrupt).map_err(|failure| Failure {

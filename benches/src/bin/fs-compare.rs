@@ -44,8 +44,9 @@ fn print(text: &str) -> Outcome<()> {
         .context("stdout")
 }
 
-fn step(spec: &str, result: &Path) -> Outcome<ExitCode> {
-    let step: Step = serde_json::from_str(spec).context("step")?;
+fn step(spec: &Path, result: &Path) -> Outcome<ExitCode> {
+    let spec = std::fs::read(spec).context(spec.display())?;
+    let step: Step = serde_json::from_slice(&spec).context("step")?;
     let done = step.work()?;
     let text = serde_json::to_vec(&done).context("result")?;
     std::fs::write(result, text).context(result.display())?;
