@@ -1,9 +1,12 @@
 # Shared by the suites: a scratch directory, a mounted store, and an end that leaves nothing behind.
-# Source this file. Sets WORK, STORE, MNT, COFFER. Set COFFER_WORK to choose the disk.
+# Source this file. Sets WORK, STORE, MNT, COFFER. Set COFFER_WORK to choose the disk, COFFER to use
+# a binary that is built already.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-cargo build --release --quiet --manifest-path "$ROOT/Cargo.toml" -p coffer
-COFFER=${CARGO_TARGET_DIR:-$ROOT/target}/release/coffer
+if [ -z "${COFFER:-}" ]; then
+    cargo build --release --quiet --manifest-path "$ROOT/Cargo.toml" -p coffer
+    COFFER=${CARGO_TARGET_DIR:-$ROOT/target}/release/coffer
+fi
 WORK=$(mktemp -d "${COFFER_WORK:-/tmp}/coffer-suite.XXXXXX")
 STORE=$WORK/store
 MNT=$WORK/mnt

@@ -170,7 +170,8 @@ impl Side {
         let done = |()| String::new();
         match call {
             Call::Open(path, flags) => {
-                let file = rustix::fs::open(self.at(path), *flags, Mode::from_bits_retain(0o644))?;
+                let flags = *flags | OFlags::CLOEXEC;
+                let file = rustix::fs::open(self.at(path), flags, Mode::from_bits_retain(0o644))?;
                 self.open.push(file);
                 Ok(String::new())
             }
@@ -197,7 +198,8 @@ impl Side {
             Call::Fsync(file) => rustix::fs::fsync(&self.open[*file]).map(done),
             Call::FStat(file) => Ok(Self::stat(&rustix::fs::fstat(&self.open[*file])?)),
             Call::Truncate(path, len) => {
-                let file = rustix::fs::open(self.at(path), OFlags::WRONLY, Mode::empty())?;
+                let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+                let file = rustix::fs::open(self.at(path), flags, Mode::empty())?;
                 rustix::fs::ftruncate(file, *len).map(done)
             }
             Call::Mkdir(path) => {
