@@ -346,18 +346,26 @@ mod tests {
         assert_eq!(pointer.disk_len(), (1 << 41) + 80);
     }
 
+    /// The example of `docs/FORMAT.md`.
     #[test]
     fn one_chunk_has_a_short_pointer() {
         let shape = Shape {
             raw_len: 128 << 10,
             frame_log2: 17,
         };
-        let pointer = BlobPointer {
-            file: 300,
-            shape,
-            frames: Frames::Listed(frames(1, 0)),
+        let frame = Frame {
+            offset: 256,
+            ordinal: 0,
+            disk_len: 30_000,
+            codec: Codec::Zstd,
         };
-        assert!(pointer.encode().len() <= 16);
+        let pointer = BlobPointer {
+            file: 5,
+            shape,
+            frames: Frames::Listed(vec![frame]),
+        };
+        let bytes = [1, 5, 0x80, 0x80, 8, 0x11, 0x80, 2, 0, 0xe1, 0xd4, 3];
+        assert_eq!(pointer.encode(), bytes);
     }
 
     #[test]

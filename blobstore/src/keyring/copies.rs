@@ -20,6 +20,7 @@ pub(crate) const COPIES: [FileId; 2] = [
 const SIDE_FILE: FileId = FileId::new(FileKind::Temp, 0);
 const PARITY: Ecc = Ecc::METADATA;
 const COPY_LEN: usize = CONTENT_LEN + PARITY.parity_len(CONTENT_LEN);
+const _: () = assert!(COPY_LEN == 6168);
 
 /// One copy as it was read.
 pub(super) struct Copy {
