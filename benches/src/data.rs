@@ -1,6 +1,6 @@
 //! Deterministic bytes to write: text that zstd at level 1 halves, and noise that nothing shrinks.
 //!
-//! The same seed gives the same bytes on every machine. A [`Pool`] is longer than any window of
+//! The same seed gives the same bytes on every machine. A `Pool` is longer than any window of
 //! the compressors under test, so repeating it makes a long file without making it compressible.
 
 use serde::{Deserialize, Serialize};

@@ -42,5 +42,5 @@ pub use error::{Error, ErrorKind, Place, Result};
 pub use hook::{IndirectHook, IndirectSession};
 pub use options::{BlockTransform, Cipher, Compression, Ecc, KvProtection, Options, Preset};
 pub use stats::Stats;
-pub use types::{FileId, FileKind, KeyKind, SEQNO_MAX, SeqNo, StoreId};
+pub use types::{FileId, FileKind, KeyKind, SeqNo, StoreId};
 pub use version::AnnexUpdates;

@@ -4,11 +4,12 @@
 //! - The first edit of a manifest is a whole picture; a new manifest is begun at each opening of
 //!   the store and when the old one has grown long. Nothing is appended to an old one.
 //! - `CURRENT` is written beside, synced, and renamed into place; it holds number and salt of the
-//!   manifest, so that another manifest under that number is found.
+//!   manifest, so that another manifest under that number is found. An orderly close writes it once
+//!   more with the number of edits: a manifest that was cut off afterwards is found, too.
 //! - Both carry parity whatever the store chose.
 //!
 //! ```text
-//! CURRENT: | header | sealed block: manifest number u64, salt [32] |
+//! CURRENT: | header | sealed block: manifest number u64, salt [32], edits u32 (0: not closed) |
 //! ```
 
 use alloc::collections::BTreeMap;
@@ -31,7 +32,7 @@ use crate::version::{AnnexUpdates, Version, VersionEdit};
 /// `CURRENT` as a file.
 pub(crate) const CURRENT: FileId = FileId::new(FileKind::Current, 0);
 
-const CURRENT_LEN: u32 = 8 + SALT_LEN as u32;
+const CURRENT_LEN: u32 = 8 + SALT_LEN as u32 + 4;
 
 /// A live log, as the manifest knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +186,7 @@ impl Manifest {
         log.append(&state.picture().encode())?;
         log.sync()?;
         env.fs.sync_dir()?;
-        switch_current(place, number, &salt)?;
+        switch_current(place, number, &salt, 0)?;
         let picture_len = log.len();
         Ok(Self {
             number,
@@ -211,6 +212,12 @@ impl Manifest {
         self.log.is_failed()
     }
 
+    /// Records in `CURRENT` where it ends. Nothing may be appended after that.
+    pub(crate) fn close(&self, place: &Place) -> Result<()> {
+        let salt = *self.log.context().salt();
+        switch_current(place, self.number, &salt, self.log.count())
+    }
+
     pub(crate) const fn id(&self) -> FileId {
         FileId::new(FileKind::Manifest, self.number)
     }
@@ -229,14 +236,20 @@ impl Manifest {
 /// Bytes of edits after which a new manifest is begun.
 const MANIFEST_LEN: u64 = 1 << 20;
 
-/// Makes `CURRENT` name the manifest.
-fn switch_current(place: &Place, number: u64, salt: &[u8; SALT_LEN]) -> Result<()> {
+/// Makes `CURRENT` name the manifest, and where it ends unless `edit_count` is 0.
+fn switch_current(
+    place: &Place,
+    number: u64,
+    salt: &[u8; SALT_LEN],
+    edit_count: u32,
+) -> Result<()> {
     let side = FileId::new(FileKind::Temp, number);
     let transform = place.transform.for_metadata();
     let (env, keys, store_id) = (&place.env, &*place.keys, place.store_id);
     let (file, context) = create_file_as(env, keys, side, CURRENT, store_id, transform)?;
     let mut plain = number.to_le_bytes().to_vec();
     plain.extend_from_slice(salt);
+    plain.extend_from_slice(&edit_count.to_le_bytes());
     let (kind, mut scratch, mut out) = (BlockKind::Current, Scratch::new(), Vec::new());
     context.seal(kind, 0, 0, 0, &[], &plain, &mut scratch, &mut out)?;
     file.append(&out)?;
@@ -245,8 +258,8 @@ fn switch_current(place: &Place, number: u64, salt: &[u8; SALT_LEN]) -> Result<(
     env.fs.sync_dir()
 }
 
-/// Reads `CURRENT`: number and salt of the live manifest.
-fn read_current(place: &Place) -> Result<(u64, [u8; SALT_LEN])> {
+/// Reads `CURRENT`: number and salt of the live manifest, and where it ends.
+fn read_current(place: &Place) -> Result<(u64, [u8; SALT_LEN], LogEnd)> {
     let (env, keys) = (&place.env, &*place.keys);
     let (file, context) = open_file(env, keys, CURRENT, place.store_id, OpenMode::Read)?;
     let handle = BlockHandle {
@@ -262,12 +275,17 @@ fn read_current(place: &Place) -> Result<(u64, [u8; SALT_LEN])> {
     let expect = Expect::new(BlockKind::Current, &handle);
     let block = read_block(&*file, &context, &handle, &expect, &mut Scratch::new())?;
     let mut reader = Reader::new(&block);
-    Ok((reader.u64()?, reader.array()?))
+    let (number, salt) = (reader.u64()?, reader.array()?);
+    let end = match reader.u32()? {
+        0 => LogEnd::Open,
+        edit_count => LogEnd::Closed(edit_count),
+    };
+    Ok((number, salt, end))
 }
 
 /// Reads what the live manifest says, and the number above which it has named no log.
 pub(crate) fn read_manifest(place: &Place) -> Result<(State, u64)> {
-    let (number, salt) = read_current(place)?;
+    let (number, salt, end) = read_current(place)?;
     let id = FileId::new(FileKind::Manifest, number);
     let (env, keys) = (&place.env, &*place.keys);
     let (file, context) = open_file(env, keys, id, place.store_id, OpenMode::Read)?;
@@ -275,7 +293,7 @@ pub(crate) fn read_manifest(place: &Place) -> Result<(State, u64)> {
         let message = "the manifest is not the one that CURRENT names";
         return Err(Error::authentication(message).in_file(id).part("header"));
     }
-    let mut log = LogReader::new(file, context, BlockKind::ManifestRecord, LogEnd::Open)?;
+    let mut log = LogReader::new(file, context, BlockKind::ManifestRecord, end)?;
     let mut state = State::empty();
     let mut is_empty = true;
     let mut last_wal = number;

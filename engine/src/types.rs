@@ -9,7 +9,7 @@ use core::fmt;
 pub type SeqNo = u64;
 
 /// Largest sequence number: entries carry 56 bits.
-pub const SEQNO_MAX: SeqNo = (1 << 56) - 1;
+pub(crate) const SEQNO_MAX: SeqNo = (1 << 56) - 1;
 
 /// Sixteen random bytes that name a store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -3,6 +3,8 @@
 //! - Times are whole seconds, possibly negative, plus 0 to 999,999,999 nanoseconds forward.
 //! - `mode` holds the twelve permission bits only; the type of the inode is its [`Kind`].
 
+use core::time::Duration;
+
 /// Inode number. Never given twice in the life of a store.
 pub type Ino = u64;
 
@@ -72,6 +74,16 @@ pub struct Time {
     pub secs: i64,
     /// 0 to 999,999,999 nanoseconds after `secs`.
     pub nanos: u32,
+}
+
+impl From<Duration> for Time {
+    /// The time so long after 1970.
+    fn from(since: Duration) -> Self {
+        Self {
+            secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            nanos: since.subsec_nanos(),
+        }
+    }
 }
 
 /// Attributes of an inode, as stat(2) shows them.

@@ -23,7 +23,6 @@ mod pool;
 mod record;
 mod session;
 mod sync;
-mod system;
 mod table;
 mod view;
 mod volume;

@@ -126,13 +126,13 @@ fn run(job: Job) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::SystemThreads;
+    use coffer_blobstore::env::os::spawner;
     use core::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn jobs_run_with_and_without_threads_and_survive_panics() {
         for threads in [0, 1, 3] {
-            let pool = Pool::new(&SystemThreads, threads);
+            let pool = Pool::new(&*spawner(), threads);
             assert_eq!(pool.has_threads(), threads > 0);
             let done = Arc::new(AtomicUsize::new(0));
             for number in 0..100 {

@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use coffer_blobstore::{BlobBatch, BlobTree, Credential, ErrorKind, KdfCost, OpenOptions};
 use coffer_blobstore::{Result, StoreOptions, Work};
+use coffer_engine::env::mem::MemFs;
+use coffer_engine::env::{File, Fs, OpenMode, Space};
+use coffer_engine::{Error, FileId};
 use coffer_tests::crash::CrashFs;
 use coffer_tests::random::Rng;
 use coffer_tests::world::World;
@@ -205,4 +208,113 @@ fn a_failed_sync_of_a_blob_file_poisons_and_forgets_nothing_durable() {
         assert_eq!(found.get(b"before".as_slice()), Some(&vec![1; 9000]));
         assert!(found.len() <= 2);
     }
+}
+
+/// A medium of limited size.
+#[derive(Clone)]
+struct SmallFs {
+    inner: Arc<MemFs>,
+    capacity: u64,
+}
+
+struct SmallFile(Arc<dyn File>, SmallFs);
+
+impl SmallFs {
+    fn used_len(&self) -> u64 {
+        let space = self.inner.space().unwrap();
+        space.total_len - space.free_len
+    }
+}
+
+impl Fs for SmallFs {
+    fn open(&self, id: FileId, mode: OpenMode) -> Result<Arc<dyn File>> {
+        Ok(Arc::new(SmallFile(
+            self.inner.open(id, mode)?,
+            self.clone(),
+        )))
+    }
+    fn rename(&self, from: FileId, to: FileId) -> Result<()> {
+        self.inner.rename(from, to)
+    }
+    fn remove(&self, id: FileId) -> Result<()> {
+        self.inner.remove(id)
+    }
+    fn list(&self) -> Result<Vec<FileId>> {
+        self.inner.list()
+    }
+    fn sync_dir(&self) -> Result<()> {
+        self.inner.sync_dir()
+    }
+    fn lock(&self) -> Result<Box<dyn Send + Sync>> {
+        self.inner.lock()
+    }
+    fn space(&self) -> Result<Space> {
+        let free_len = self.capacity.saturating_sub(self.used_len());
+        Ok(Space {
+            total_len: self.capacity,
+            free_len,
+        })
+    }
+}
+
+impl File for SmallFile {
+    fn len(&self) -> Result<u64> {
+        self.0.len()
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.0.read_at(offset, buf)
+    }
+    fn append(&self, bytes: &[u8]) -> Result<()> {
+        if self.1.used_len() + bytes.len() as u64 > self.1.capacity {
+            return Err(Error::no_space("the medium is full"));
+        }
+        self.0.append(bytes)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.0.write_at(offset, bytes)
+    }
+    fn sync(&self) -> Result<()> {
+        self.0.sync()
+    }
+    fn truncate(&self, len: u64) -> Result<()> {
+        self.0.truncate(len)
+    }
+}
+
+#[test]
+fn a_full_medium_still_takes_deletions() {
+    let (inner, capacity) = (MemFs::new(), 12 << 20);
+    let fs = SmallFs { inner, capacity };
+    let env = World::new(6).env(Arc::new(fs.clone()));
+    let options = StoreOptions {
+        blob_file_len: 1 << 20,
+        ..store_options()
+    };
+    let tree = BlobTree::create_with(env, &credential(), options, &opening()).unwrap();
+    let mut rng = Rng::new(6);
+    for round in 0..3 {
+        let mut stored = Vec::new();
+        let refused = loop {
+            let (key, value) = (rng.bytes(8), rng.bytes(60_000));
+            match tree.put(&key, &value) {
+                Ok(()) => stored.push((key, value)),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), ErrorKind::NoSpace, "{refused:?}");
+        assert!(
+            stored.len() > 100,
+            "round {round} took {} values",
+            stored.len()
+        );
+        assert!(!tree.is_poisoned());
+        tree.sync().unwrap();
+        for (key, value) in &stored {
+            assert_eq!(tree.get(key).unwrap().as_ref(), Some(value));
+            tree.delete(key).unwrap();
+        }
+        tree.compact(&mut |_| ()).unwrap();
+        assert!(fs.space().unwrap().free_len > capacity / 2);
+    }
+    tree.close().unwrap();
 }

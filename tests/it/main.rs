@@ -11,6 +11,7 @@
 mod axes;
 mod blob_crash;
 mod crash;
+mod engine;
 mod fault;
 mod golden;
 mod model_fs;

@@ -3,8 +3,8 @@
 //! - One [`Op`] list is the input of property tests and of fuzzing alike.
 //! - Time stands still during an operation, so times must be equal to the nanosecond.
 
-use coffer_blobstore::BlobTree;
-use coffer_blobstore::env::{Clock, Spawner, Task};
+use coffer_blobstore::env::{Clock, Env, mem, os};
+use coffer_blobstore::{BlobTree, Credential, KdfCost, OpenOptions, StoreOptions};
 use coffer_fusefs::attr::{
     Attr, Caller, Handle, Ino, Kind, OpenFlags, ROOT, RenameFlags, SetAttr, SetTime, SetXattr,
     Time, WriteFlags,
@@ -141,28 +141,41 @@ impl Clock for Hand {
     }
 }
 
-/// Threads of the operating system.
-struct Threads;
-
-struct Thread(std::thread::JoinHandle<()>);
-
-impl Task for Thread {
-    fn join(self: Box<Self>) {
-        self.0.join().unwrap();
-    }
+/// A store in memory with threads, and numbers so small that it flushes, compacts and collects.
+#[must_use]
+pub fn small_store(clock: Arc<dyn Clock>) -> Arc<BlobTree> {
+    let env = Env {
+        clock,
+        spawner: os::spawner(),
+        ..mem::env()
+    };
+    let options = StoreOptions {
+        blob_file_len: 256 << 10,
+        kdf: KdfCost::FLOOR,
+        ..StoreOptions::default()
+    };
+    Arc::new(BlobTree::create_with(env, &key(), options, &opening()).unwrap())
 }
 
-impl Spawner for Threads {
-    fn spawn(&self, _: &'static str, work: Box<dyn FnOnce() + Send>) -> Option<Box<dyn Task>> {
-        Some(Box::new(Thread(std::thread::spawn(work))))
-    }
-    fn parallelism(&self) -> usize {
-        2
-    }
+/// The store again, after a clean end or, as it seems to the store, after a crash.
+#[must_use]
+pub fn reopened(tree: Arc<BlobTree>) -> Arc<BlobTree> {
+    let env = tree.env().clone();
+    drop(Arc::into_inner(tree).expect("nobody else has the tree"));
+    Arc::new(BlobTree::open(env, &key(), &opening()).unwrap())
 }
 
-/// Closes the tree of the last mount and opens it again.
-pub type Reopen = Box<dyn FnMut(Arc<BlobTree>) -> Arc<BlobTree>>;
+fn key() -> Credential {
+    Credential::key_file(&[7; 32])
+}
+
+fn opening() -> OpenOptions {
+    OpenOptions {
+        memtable_len: 100_000,
+        cache_len: 500_000,
+        ..OpenOptions::default()
+    }
+}
 
 struct OpenFile {
     handle: Handle,
@@ -177,7 +190,6 @@ pub struct Player {
     model: ModelFs,
     clock: Arc<Hand>,
     options: MountOptions,
-    reopen: Reopen,
     files: [Option<OpenFile>; SLOT_COUNT],
     held: [Option<(Ino, Id)>; SLOT_COUNT],
     known: BTreeMap<Id, Ino>,
@@ -233,10 +245,11 @@ fn agree<T, U>(what: &Op, real: FsResult<T>, model: Result<U, Errno>) -> Option<
 }
 
 impl Player {
-    /// A new file system in `tree`.
+    /// A new file system in a new store.
     #[must_use]
-    pub fn new(tree: Arc<BlobTree>, options: MountOptions, reopen: Reopen) -> Self {
+    pub fn new(options: MountOptions) -> Self {
         let clock = Arc::new(Hand(Mutex::new(Duration::from_secs(1_700_000_000))));
+        let tree = small_store(clock.clone());
         let now = time_of(&clock);
         let MountOptions {
             root_uid: uid,
@@ -244,13 +257,12 @@ impl Player {
             root_mode: mode,
             ..
         } = options;
-        let fs = FileSystem::open_with(tree, options, clock.clone(), &Threads).unwrap();
+        let fs = FileSystem::open(tree, options).unwrap();
         Self {
             fs: Some(fs),
             model: ModelFs::new(uid, gid, mode, now),
             clock,
             options,
-            reopen,
             files: Default::default(),
             held: Default::default(),
             known: BTreeMap::from([(TOP, ROOT)]),

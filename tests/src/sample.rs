@@ -37,7 +37,10 @@ pub fn fill(root: &Path, seed: u64, file_count: usize) {
             std::fs::hard_link(&path, rng.pick(&folders).join(format!("hard-{index}"))).unwrap();
         }
         if rng.chance(5) {
-            symlink(&path, rng.pick(&folders).join(format!("soft-{index}"))).unwrap();
+            // An old time: rsync leaves the time of a link alone where the seconds agree already.
+            let link = rng.pick(&folders).join(format!("soft-{index}"));
+            symlink(&path, &link).unwrap();
+            set_mtime(&link, 1_050_000_000, 7);
         }
         set_mtime(
             &path,
@@ -48,6 +51,7 @@ pub fn fill(root: &Path, seed: u64, file_count: usize) {
     std::fs::write(root.join("large"), rng.text(5_000_000)).unwrap();
     std::fs::write(root.join("b\u{e4}r \"quoted\"\n"), b"odd name").unwrap();
     symlink("nowhere", root.join("dangling")).unwrap();
+    set_mtime(&root.join("dangling"), 1_050_000_001, 7);
     rustix::fs::mknodat(
         CWD,
         root.join("pipe"),
@@ -56,6 +60,7 @@ pub fn fill(root: &Path, seed: u64, file_count: usize) {
         0,
     )
     .unwrap();
+    set_mtime(&root.join("pipe"), 1_050_000_002, 7);
     for folder in folders.iter().rev() {
         set_mtime(folder, 1_100_000_000, 5);
     }

@@ -35,6 +35,13 @@ pub(crate) use writer::{BlobWriter, Claim};
 /// Bytes of a blob file that may wait for a sync before one is made ahead of any need.
 pub(crate) const SYNC_AHEAD_LEN: u64 = 16 << 20;
 
+/// Least and most bytes of the medium that values may not take.
+const RESERVE_LEN: (u64, u64) = (1 << 20, 64 << 20);
+/// Bytes that a new blob file takes at once, its record in the manifest included.
+const CREATE_LEN: u64 = 8 << 10;
+/// Most bytes appended between two looks at the space.
+const ROOM_LEN_MAX: u64 = 16 << 20;
+
 /// Where blob files are named: the engine's manifest.
 pub(crate) trait Catalog: Send + Sync {
     /// A file number that was never used before.
@@ -58,6 +65,8 @@ pub(crate) struct BlobFiles {
     asked: Mutex<BTreeMap<u64, BlobReader>>,
     poisoned: AtomicBool,
     clock: AtomicU64,
+    /// Bytes that may be appended before space is looked at again.
+    room: AtomicU64,
 }
 
 /// One blob file that the annex names.
@@ -89,6 +98,7 @@ impl BlobFiles {
             asked: Mutex::default(),
             poisoned: AtomicBool::new(false),
             clock: AtomicU64::new(0),
+            room: AtomicU64::new(0),
         }
     }
 
@@ -171,8 +181,35 @@ impl BlobFiles {
         Ok(Claim::new(writer))
     }
 
+    /// Is there space for `len` more bytes, and some to spare for log and manifest? Without that
+    /// reserve a full medium could not even take deletions.
+    ///
+    /// # Errors
+    /// `NoSpace`; those of the medium.
+    fn check_space(&self, len: u64) -> Result<()> {
+        let take = |room: u64| room.checked_sub(len);
+        if self
+            .room
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
+        {
+            return Ok(());
+        }
+        let space = self.env.fs.space()?;
+        let reserve = (space.total_len / 64).clamp(RESERVE_LEN.0, RESERVE_LEN.1);
+        let Some(room) = space.free_len.checked_sub(reserve + len) else {
+            return Err(Error::no_space(
+                "the medium is nearly full; what is left is kept for deleting: remove something first",
+            ));
+        };
+        self.room
+            .store((room / 8).min(ROOM_LEN_MAX), Ordering::Relaxed);
+        Ok(())
+    }
+
     /// A new blob file, durable and named in the annex.
     fn create(&self) -> Result<Arc<BlobWriter>> {
+        self.check_space(CREATE_LEN)?;
         let catalog = self.catalog()?;
         let number = catalog.allocate_number()?;
         let id = blob_id(number);
@@ -395,7 +432,7 @@ impl BlobFiles {
                 Err(_) => return Ok(false),
             },
         };
-        let whole = with_scratch(|scratch| reader.verify(pointer, scratch));
+        let whole = with_scratch(|scratch| reader.look(pointer, scratch));
         match whole {
             Ok(()) => {
                 self.asked.lock().insert(pointer.file, reader);

@@ -19,6 +19,9 @@ use crate::scratch::{give_buffer, take_buffer};
 /// Most bytes read by one call.
 const READ_LEN_MAX: u64 = 1 << 20;
 
+/// Is shown frames: index in the value, place, sealed bytes.
+type Visit<'a> = dyn FnMut(u64, &Frame, &mut [u8]) -> Result<()> + 'a;
+
 /// An open blob file.
 #[derive(Clone)]
 pub(crate) struct BlobReader {
@@ -73,17 +76,28 @@ impl BlobReader {
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
     ) -> Result<()> {
+        self.each_frame(shape, frames, range, &mut |index, frame, disk| {
+            self.open_frame((shape, index, frame), disk, range, scratch, out)
+        })
+    }
+
+    /// Reads the frames that a range touches and shows their bytes.
+    fn each_frame(
+        &self,
+        shape: Shape,
+        frames: &[Frame],
+        range: (u64, u64),
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
         let touched = shape.touched(range.0, range.1);
-        let first_index = touched.start;
+        let mut index = touched.start;
         let listed = frames
             .get(touched.start as usize..touched.end as usize)
             .ok_or_else(|| Error::corruption("a blob pointer lists too few frames"))?;
         let mut disk = take_buffer();
-        let mut index = first_index;
         for group in groups(listed) {
             let group = listed.get(group).expect("groups are parts of the list");
-            let (first, last) = (group.first(), group.last());
-            let (Some(first), Some(last)) = (first, last) else {
+            let (Some(first), Some(last)) = (group.first(), group.last()) else {
                 continue;
             };
             let end = last.offset + u64::from(last.disk_len);
@@ -95,12 +109,31 @@ impl BlobReader {
             for frame in group {
                 let (bytes, behind) = rest.split_at_mut(frame.disk_len as usize);
                 rest = behind;
-                self.open_frame(shape, index, frame, bytes, range, scratch, out)?;
+                visit(index, frame, bytes)?;
                 index += 1;
             }
         }
         give_buffer(disk);
         Ok(())
+    }
+
+    /// Is every frame behind `pointer` there and undamaged, or healable? Looks at checksums alone
+    /// where they are right.
+    ///
+    /// # Errors
+    /// Those of [`BlobReader::read`].
+    pub(super) fn look(&self, pointer: &BlobPointer, scratch: &mut Scratch) -> Result<()> {
+        let (shape, everything) = (pointer.shape, (0, u64::MAX));
+        let frames = self.frames(pointer, scratch)?;
+        let mut plain = Vec::new();
+        self.each_frame(shape, &frames, everything, &mut |index, frame, disk| {
+            let handle = handle_of(shape, index, frame);
+            if self.context.is_intact(&expect(shape, index, &handle), disk) {
+                return Ok(());
+            }
+            plain.clear();
+            self.open_frame((shape, index, frame), disk, everything, scratch, &mut plain)
+        })
     }
 
     /// Opens every frame behind `pointer` and keeps nothing.
@@ -131,19 +164,16 @@ impl BlobReader {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one place, called from one loop")]
     fn open_frame(
         &self,
-        shape: Shape,
-        index: u64,
-        frame: &Frame,
+        (shape, index, frame): (Shape, u64, &Frame),
         disk: &mut [u8],
         range: (u64, u64),
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
     ) -> Result<()> {
         let handle = handle_of(shape, index, frame);
-        let expect = Expect::new(BlockKind::Frame, &handle).with_flags(flags(shape, index));
+        let expect = expect(shape, index, &handle);
         let start = out.len();
         let opened = self
             .context
@@ -164,9 +194,10 @@ impl BlobReader {
     }
 }
 
-/// The flags of frame `index`: the last one says so.
-pub(super) fn flags(shape: Shape, index: u64) -> u8 {
-    if shape.is_last(index) { FLAG_LAST } else { 0 }
+/// What the reader knows of frame `index`; the last one says that it is the last.
+fn expect(shape: Shape, index: u64, handle: &BlockHandle) -> Expect<'static> {
+    let flags = if shape.is_last(index) { FLAG_LAST } else { 0 };
+    Expect::new(BlockKind::Frame, handle).with_flags(flags)
 }
 
 fn handle_of(shape: Shape, index: u64, frame: &Frame) -> BlockHandle {

@@ -35,7 +35,8 @@ pub(crate) struct StagedFrames {
 }
 
 /// Takes the frames of one value one after the other.
-pub(crate) struct ValueWriter {
+pub(crate) struct ValueWriter<'a> {
+    files: &'a BlobFiles,
     claim: Claim,
     frame_log2: u8,
     raw_len: u64,
@@ -51,16 +52,17 @@ struct Batch {
     first_ordinal: u32,
 }
 
-impl ValueWriter {
+impl<'a> ValueWriter<'a> {
     /// A writer into the active file of `files`.
     ///
     /// # Errors
     /// Those of [`BlobFiles::claim`].
-    pub(crate) fn new(files: &BlobFiles) -> Result<Self> {
+    pub(crate) fn new(files: &'a BlobFiles) -> Result<Self> {
         let claim = files.claim()?;
         let mut bytes = take_buffer();
         bytes.clear();
         Ok(Self {
+            files,
             claim,
             frame_log2: files.options().frame_log2(),
             raw_len: 0,
@@ -125,6 +127,7 @@ impl ValueWriter {
 
     fn append_batch(&mut self) -> Result<()> {
         let batch = &mut self.batch;
+        self.files.check_space(batch.bytes.len() as u64)?;
         let mut offset = self.claim.writer().append(&batch.bytes, &batch.sealed)?;
         for (ordinal, sealed) in (batch.first_ordinal..).zip(&batch.sealed) {
             let Sealed {

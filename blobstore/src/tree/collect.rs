@@ -57,6 +57,8 @@ pub(super) struct Collector {
     measured: BTreeMap<u64, (u64, u64)>,
     /// When files were last emptied, or the store was opened.
     emptied: Duration,
+    /// The last attempt ended in an error: the next one waits, however much there is.
+    failed: bool,
     /// There is garbage that waits for more.
     waiting: bool,
 }
@@ -70,6 +72,7 @@ impl Collector {
             stuck: BTreeSet::new(),
             measured: BTreeMap::new(),
             emptied: now,
+            failed: false,
             waiting: false,
         }
     }
@@ -201,12 +204,14 @@ impl Core {
             return Ok(false);
         }
         let time = self.env.clock.monotonic();
-        let many = victims.len() >= 4;
+        let many = victims.len() >= 4 && !collector.failed;
         if !now && !many && time.saturating_sub(collector.emptied) < PATIENCE {
             return Ok(false);
         }
-        let stuck = self.empty(&victims)?;
+        let result = self.empty(&victims);
         collector.emptied = self.env.clock.monotonic();
+        collector.failed = result.is_err();
+        let stuck = result?;
         let moment = self.pins.doom();
         for number in victims {
             if stuck.contains(&number) {

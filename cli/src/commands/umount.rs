@@ -1,8 +1,9 @@
 //! `umount`: returns when everything is written and the store is free again.
 
+use core::time::Duration;
 use std::path::Path;
 
-use coffer_fusefs::{FS_TYPE, XATTR_PROCESS, XATTR_SYNC, detach, mount_at};
+use coffer_fusefs::{FS_TYPE, MountError, XATTR_PROCESS, XATTR_SYNC, detach, mount_at};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -32,7 +33,7 @@ pub(crate) fn umount(args: &Umount, quiet: bool) -> Outcome {
                 .hint("it stays mounted; free space or save elsewhere, or use `--lazy` to give up")
         })?;
     }
-    detach(&point, args.lazy)?;
+    detach_patiently(&point, args.lazy)?;
     match process {
         // Files may stay open for long.
         Some(_) if args.lazy => {}
@@ -42,6 +43,17 @@ pub(crate) fn umount(args: &Umount, quiet: bool) -> Outcome {
         )),
     }
     Ok(())
+}
+
+/// Somebody who is just leaving (a child between fork and exec, an indexer) gets a second to do so.
+fn detach_patiently(point: &Path, lazy: bool) -> Result<(), MountError> {
+    for _ in 0..20 {
+        match detach(point, lazy) {
+            Err(MountError::Busy(_)) => std::thread::sleep(Duration::from_millis(50)),
+            answer => return answer,
+        }
+    }
+    detach(point, lazy)
 }
 
 fn sync(point: &Path) -> Result<(), Errno> {

@@ -80,7 +80,8 @@ impl<'a> Turn<'a> {
     /// Takes the turn unless somebody has it.
     pub(super) fn take(flag: &'a AtomicBool) -> Option<Self> {
         let taken = flag.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
-        taken.is_ok().then_some(Self(flag))
+        // Lazily: a turn that is made and dropped would end that of its holder.
+        taken.is_ok().then(|| Self(flag))
     }
 }
 
@@ -165,7 +166,18 @@ impl Db {
         // Work in other threads sees `closed` and ends.
         let _compacting = self.wait_for_turn(&self.compacting);
         let _flushing = self.wait_for_turn(&self.flushing);
+        let ended = flushed.and_then(|()| self.end_manifest());
         self.lock.lock().take();
-        flushed
+        ended
+    }
+
+    /// Records where the manifest ends, so that an attacker cannot cut off what it says last.
+    fn end_manifest(&self) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        if self.is_poisoned() || manifest.is_closed {
+            return Ok(());
+        }
+        manifest.is_closed = true;
+        manifest.log.close(&self.place)
     }
 }

@@ -83,6 +83,8 @@ pub struct Db {
 struct LiveManifest {
     log: Manifest,
     state: State,
+    /// Its end is recorded: nothing is appended any more.
+    is_closed: bool,
 }
 
 /// A file that belongs to the store.

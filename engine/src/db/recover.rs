@@ -36,6 +36,9 @@ use crate::types::{FileId, FileKind, KeyKind, StoreId};
 use crate::version::VersionEdit;
 use crate::wal::{WalReader, batches};
 
+/// Files with larger numbers are none of ours: nobody counts that far.
+const NUMBER_MAX: u64 = 1 << 62;
+
 impl Db {
     /// Is there a store?
     ///
@@ -67,12 +70,7 @@ impl Db {
         };
         let files = env.fs.list()?;
         let mut state = read_state(&place, &files)?;
-        let after_all = files
-            .iter()
-            .map(|id| id.number.saturating_add(1))
-            .max()
-            .unwrap_or(1);
-        let next_number = AtomicU64::new(state.next_number.max(after_all));
+        let next_number = AtomicU64::new(state.next_number.max(number_after(&files)));
         let cache = Arc::new(Cache::<Block>::new(options.cache_len));
         let opener = Arc::new(TableOpener {
             env: env.clone(),
@@ -114,7 +112,11 @@ impl Db {
             super_version: RwLock::new(Arc::new(super_version)),
             snapshots: Arc::new(SnapshotList::default()),
             annex: RwLock::new(Arc::clone(&state.annex)),
-            manifest: Mutex::new(LiveManifest { log, state }),
+            manifest: Mutex::new(LiveManifest {
+                log,
+                state,
+                is_closed: false,
+            }),
             next_number,
             syncing: Mutex::new(Syncing::at(last_seqno)),
             synced: Condvar::new(),
@@ -128,6 +130,13 @@ impl Db {
             options,
         })
     }
+}
+
+/// A number that is larger than those of all files.
+fn number_after(files: &[FileId]) -> u64 {
+    let numbers = files.iter().map(|id| id.number);
+    let largest = numbers.filter(|number| *number < NUMBER_MAX).max();
+    largest.map_or(1, |number| number + 1)
 }
 
 /// What the store says of itself before its logs are read.

@@ -98,11 +98,20 @@ impl Db {
         if batch.is_empty() {
             return Ok(Some(writer.last_seqno));
         }
-        if self.is_level_0_full() {
+        let (waiting_count, level_0_count) = {
+            let view = self.super_version.read();
+            (view.immutables.len(), view.version.level(0).len())
+        };
+        if level_0_count
+            >= self
+                .options
+                .level0_stall
+                .max(self.options.level0_trigger + 1)
+        {
             return Ok(None);
         }
         if self.is_full(writer) {
-            if self.super_version.read().immutables.len() >= self.options.memtable_count_max {
+            if waiting_count >= self.options.memtable_count_max.max(1) {
                 return Ok(None);
             }
             self.rotate(writer)?;
@@ -135,15 +144,6 @@ impl Db {
     fn is_full(&self, writer: &Writer) -> bool {
         writer.memtable.byte_len() >= self.options.memtable_len
             || writer.wal_len() >= 2 * self.options.memtable_len as u64
-    }
-
-    fn is_level_0_full(&self) -> bool {
-        let count = self.super_version.read().version.level(0).len();
-        count
-            >= self
-                .options
-                .level0_stall
-                .max(self.options.level0_trigger + 1)
     }
 
     fn new_wal(&self) -> Result<Wal> {

@@ -1,5 +1,7 @@
 //! Headers and footers under damage and forgery.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -8,7 +10,7 @@ use crate::block::{BlockKind, Expect, read_block};
 use crate::compress::Scratch;
 use crate::crypto::{KeySource, MasterKey, NoKeys};
 use crate::env::mem::{self, MemFs};
-use crate::env::read_exact_at;
+use crate::env::{Entropy, read_exact_at};
 use crate::error::ErrorKind;
 use crate::options::Ecc;
 use crate::types::FileKind;
@@ -393,4 +395,80 @@ fn a_footer_keeps_a_bounded_payload() {
     let longer = [1; FOOTER_PAYLOAD_LEN + 1];
     let result = seal_footer(&context, RootHasher::new(), &longer, DATA_OFFSET, &mut out);
     assert_eq!(kind_of(result), ErrorKind::Invalid);
+}
+
+struct Counting(u8);
+
+impl Entropy for Counting {
+    fn fill(&self, buf: &mut [u8]) -> Result<()> {
+        let bytes = (self.0..).zip(buf);
+        bytes.for_each(|(byte, place)| *place = byte);
+        Ok(())
+    }
+}
+
+struct CountingKey;
+
+impl KeySource for CountingKey {
+    fn epoch(&self) -> u32 {
+        1
+    }
+    fn master(&self, _epoch: u32) -> Result<Arc<MasterKey>> {
+        Ok(Arc::new(MasterKey::new(core::array::from_fn(|index| {
+            0x80 + index as u8
+        }))))
+    }
+}
+
+/// Lines of 16 bytes with their offset.
+fn dump(offset: usize, bytes: &[u8], out: &mut String) {
+    for (line, bytes) in bytes.chunks(16).enumerate() {
+        out.push_str(&format!("{:04x} ", offset + 16 * line));
+        bytes
+            .iter()
+            .for_each(|byte| out.push_str(&format!(" {byte:02x}")));
+        out.push('\n');
+    }
+}
+
+#[test]
+fn the_worked_example_of_the_format_document_is_what_this_build_writes() {
+    let env = Env {
+        entropy: Arc::new(Counting(0x40)),
+        ..mem::env_seeded(1)
+    };
+    let id = FileId::new(FileKind::Table, 42);
+    let store = StoreId(core::array::from_fn(|index| index as u8));
+    let (file, context) = create_file(&env, &CountingKey, id, store, SEALED).unwrap();
+    let mut block = Vec::new();
+    let plain = b"Hello, Coffer!";
+    context
+        .seal(
+            BlockKind::Data,
+            0,
+            0,
+            0,
+            &[],
+            plain,
+            &mut Scratch::new(),
+            &mut block,
+        )
+        .unwrap();
+    assert_eq!(block.len(), 168);
+    let mut header = [0; HEADER_LEN];
+    read_exact_at(&*file, 0, &mut header).unwrap();
+    let mut example = String::from("```example\n");
+    dump(0, &header, &mut example);
+    dump(256, &block, &mut example);
+    example.push_str("```\n");
+    let document = include_str!("../../../docs/FORMAT.md");
+    assert!(
+        document.contains(&example),
+        "docs/FORMAT.md must say\n{example}"
+    );
+    assert_eq!(
+        context.disk_len(168),
+        332,
+        "the footer, as the document says"
+    );
 }

@@ -43,7 +43,8 @@ const fn transform(cipher: Cipher, ecc: Ecc) -> BlockTransform {
 const SEALED: BlockTransform = transform(Cipher::Aes256Gcm, Ecc::None);
 
 fn payload(ordinal: u32) -> Vec<u8> {
-    vec![ordinal as u8 + 1; 20 + 7 * ordinal as usize]
+    let len = [20, 27, 0, 700, 48, 55][ordinal as usize];
+    vec![ordinal as u8 + 1; len]
 }
 
 /// Bytes of a log and where its records start; the last entry is its length.
@@ -162,20 +163,43 @@ fn a_log_without_records_is_a_log() {
 
 #[test]
 fn a_tail_torn_at_any_byte_ends_at_the_last_whole_record() {
-    for ecc in ECCS {
-        let log = log_of_six(transform(Cipher::Aes256Gcm, ecc), false);
-        for cut in 256..log.bytes.len() {
-            let got = read(&log, &log.bytes[..cut], LogEnd::Open);
-            assert_eq!(got.error, None, "{ecc:?} {cut}");
-            // A record that only lacks parity may heal; never fewer than the whole ones.
-            let whole = log.starts.iter().filter(|start| **start <= cut).count() - 1;
-            assert!(got.count as usize >= whole, "{ecc:?} {cut}");
-            let next = log.starts[got.count as usize];
-            let torn = (next < cut).then(|| TornTail {
-                offset: next as u64,
-                len: (cut - next) as u64,
-            });
-            assert_eq!(got.torn, torn);
+    for cipher in [Cipher::None, Cipher::Aes256Gcm] {
+        for ecc in ECCS {
+            let log = log_of_six(transform(cipher, ecc), false);
+            for cut in 256..log.bytes.len() {
+                let got = read(&log, &log.bytes[..cut], LogEnd::Open);
+                assert_eq!(got.error, None, "{cipher:?} {ecc:?} {cut}");
+                // A record that only lacks parity may heal; never fewer than the whole ones.
+                let whole = log.starts.iter().filter(|start| **start <= cut).count() - 1;
+                assert!(got.count as usize >= whole, "{ecc:?} {cut}");
+                let next = log.starts[got.count as usize];
+                let torn = (next < cut).then(|| TornTail {
+                    offset: next as u64,
+                    len: (cut - next) as u64,
+                });
+                assert_eq!(got.torn, torn);
+            }
+        }
+    }
+}
+
+/// Sectors may reach the disk in any order: any run of them behind the last sync may be missing.
+#[test]
+fn lost_sectors_behind_the_last_sync_are_a_torn_tail() {
+    const SECTOR_LEN: usize = 128;
+    for cipher in [Cipher::None, Cipher::Aes256Gcm] {
+        for ecc in ECCS {
+            let log = log_of_six(transform(cipher, ecc), false);
+            let (durable, len) = (log.starts[2], log.bytes.len());
+            for start in (0..len).step_by(SECTOR_LEN) {
+                for end in (start + SECTOR_LEN..len + SECTOR_LEN).step_by(SECTOR_LEN) {
+                    let mut bytes = log.bytes.clone();
+                    bytes[start.max(durable)..end.clamp(durable, len)].fill(0);
+                    let got = read(&log, &bytes, LogEnd::Open);
+                    let what = (cipher, ecc, start, end);
+                    assert!(got.error.is_none() && got.count >= 2, "{what:?} {got:?}");
+                }
+            }
         }
     }
 }
@@ -248,16 +272,16 @@ fn where_each_record_was_synced_only_the_last_can_be_torn() {
         for damaged in [
             start..end,
             start..start + 64,
-            start + 64..end,
+            start + 30..end,
             start..start + 1,
         ] {
             let mut bytes = log.bytes.clone();
-            bytes[damaged.clone()].fill(0);
+            bytes[damaged].fill(0);
             let got = read(&log, &bytes, LogEnd::Open);
-            match (damaged.len(), record) {
-                // A single byte of the frame: too much for its checksum, no matter for the rest.
-                (1, 5) | (_, 5) => assert!(got.torn.is_some() && got.count == 5, "{got:?}"),
-                _ => assert_eq!(got, failed(record as u32, ErrorKind::Corruption)),
+            if record == 5 {
+                assert!(got.torn.is_some() && got.count == 5, "{got:?}");
+            } else {
+                assert_eq!(got, failed(record as u32, ErrorKind::Corruption));
             }
         }
     }
@@ -365,9 +389,11 @@ fn durable_counts_are_those_known_when_writing() {
     assert_eq!(reader.last_tag(), last_tag);
 }
 
+/// Fails while it is told to: appends with this kind, after half of the bytes; or syncs.
 struct Failing {
     inner: Arc<dyn File>,
-    append: bool,
+    append: Mutex<Option<ErrorKind>>,
+    sync: bool,
 }
 
 impl File for Failing {
@@ -378,35 +404,71 @@ impl File for Failing {
         self.inner.read_at(offset, buf)
     }
     fn append(&self, bytes: &[u8]) -> Result<()> {
-        if self.append {
-            return Err(Error::no_space("full"));
+        match *self.append.lock() {
+            Some(kind) => {
+                self.inner.append(&bytes[..bytes.len() / 2])?;
+                Err(Error::new(kind, "failed"))
+            }
+            None => self.inner.append(bytes),
         }
-        self.inner.append(bytes)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.inner.write_at(offset, bytes)
     }
     fn sync(&self) -> Result<()> {
-        Err(Error::io("failed"))
+        if self.sync {
+            Err(Error::io("failed"))
+        } else {
+            self.inner.sync()
+        }
     }
     fn truncate(&self, len: u64) -> Result<()> {
         self.inner.truncate(len)
     }
 }
 
+fn failing(append: Option<ErrorKind>, sync: bool) -> (Arc<Failing>, LogWriter) {
+    let env = mem::env_seeded(1);
+    let (inner, context) = create_file(&env, &OneKey, ID, STORE, SEALED).unwrap();
+    let append = Mutex::new(append);
+    let file = Arc::new(Failing {
+        inner,
+        append,
+        sync,
+    });
+    (file.clone(), LogWriter::new(file, context, KIND))
+}
+
 #[test]
 fn after_a_failed_write_or_sync_a_writer_refuses_everything() {
-    for (append, first) in [(true, ErrorKind::NoSpace), (false, ErrorKind::Io)] {
-        let env = mem::env_seeded(1);
-        let (inner, context) = create_file(&env, &OneKey, ID, STORE, SEALED).unwrap();
-        let mut writer = LogWriter::new(Arc::new(Failing { inner, append }), context, KIND);
+    for (append, sync) in [(Some(ErrorKind::Io), false), (None, true)] {
+        let (_, mut writer) = failing(append, sync);
         writer.append(b"a").unwrap();
-        assert_eq!(writer.sync().unwrap_err().kind(), first);
+        assert_eq!(writer.sync().unwrap_err().kind(), ErrorKind::Io);
         assert_eq!(writer.durable_count(), 0);
+        assert!(writer.is_failed());
         assert_eq!(writer.append(b"b").unwrap_err().kind(), ErrorKind::Poisoned);
         assert_eq!(writer.write_out().unwrap_err().kind(), ErrorKind::Poisoned);
         assert_eq!(writer.sync().unwrap_err().kind(), ErrorKind::Poisoned);
     }
+}
+
+#[test]
+fn records_that_found_no_space_are_written_once_there_is_some() {
+    let (file, mut writer) = failing(Some(ErrorKind::NoSpace), false);
+    writer.append(b"a").unwrap();
+    assert_eq!(writer.sync().unwrap_err().kind(), ErrorKind::NoSpace);
+    writer.append(b"b").unwrap();
+    assert_eq!(writer.sync().unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(writer.durable_count(), 0);
+    *file.append.lock() = None;
+    writer.sync().unwrap();
+    assert_eq!(writer.durable_count(), 2);
+    let context = writer.context().clone();
+    let mut reader = LogReader::new(file, context, KIND, LogEnd::Closed(2)).unwrap();
+    assert_eq!(*reader.next().unwrap().unwrap().payload, *b"a");
+    assert_eq!(*reader.next().unwrap().unwrap().payload, *b"b");
+    assert!(reader.next().unwrap().is_none());
 }
 
 #[test]

@@ -21,16 +21,14 @@ mod xattr;
 
 use alloc::sync::Arc;
 
-use coffer_blobstore::env::{Clock, Spawner};
 use coffer_blobstore::{BlobBatch, BlobTree, Error};
 
-use crate::attr::{Kind, ROOT};
+use crate::attr::{Kind, ROOT, Time};
 use crate::errno::{Errno, FsError, FsResult};
 use crate::key;
 use crate::options::MountOptions;
 use crate::record::{InodeRecord, Superblock};
 use crate::sync::Mutex;
-use crate::system::{self, SystemClock, SystemThreads};
 use crate::volume::Volume;
 
 use handles::Handles;
@@ -49,31 +47,17 @@ pub struct FileSystem {
 }
 
 impl FileSystem {
-    /// Opens the file system in `tree`; formats an empty tree (unless read-only); reaps what was
+    /// Opens the file system in `tree`, whose environment gives time and threads; formats an empty tree (unless read-only); reaps what was
     /// unlinked but open when the last mount ended.
     ///
     /// # Errors
     /// `EINVAL` where a tree for reading only is empty; errors of the store.
     pub fn open(tree: Arc<BlobTree>, options: MountOptions) -> FsResult<Self> {
-        let clock = Arc::new(SystemClock::new());
-        Self::open_with(tree, options, clock, &SystemThreads)
-    }
-
-    /// As [`FileSystem::open`], with time and threads of the caller.
-    ///
-    /// # Errors
-    /// As [`FileSystem::open`].
-    pub fn open_with(
-        tree: Arc<BlobTree>,
-        options: MountOptions,
-        clock: Arc<dyn Clock>,
-        spawner: &dyn Spawner,
-    ) -> FsResult<Self> {
         let superblock = match tree.get(key::SUPERBLOCK)? {
             Some(bytes) => Superblock::decode(&bytes)?,
-            None => format(&tree, &options, &*clock)?,
+            None => format(&tree, &options)?,
         };
-        let volume = Arc::new(Volume::new(tree, options, clock, spawner));
+        let volume = Arc::new(Volume::new(tree, options));
         let fs = Self {
             numbers: Numbers::new(superblock),
             name_seed: superblock.name_seed,
@@ -182,7 +166,7 @@ impl Drop for FileSystem {
 }
 
 /// Puts superblock and root directory into an empty tree.
-fn format(tree: &BlobTree, options: &MountOptions, clock: &dyn Clock) -> FsResult<Superblock> {
+fn format(tree: &BlobTree, options: &MountOptions) -> FsResult<Superblock> {
     if options.read_only {
         let error = Error::invalid("there is no file system yet; mount it for writing first");
         return Err(error.into());
@@ -191,8 +175,7 @@ fn format(tree: &BlobTree, options: &MountOptions, clock: &dyn Clock) -> FsResul
         return Err(Error::corruption("the superblock is missing").into());
     }
     let mut seed = [0; 8];
-    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| Error::io("the system gives no random bytes").because(error))?;
+    tree.env().entropy.fill(&mut seed)?;
     let superblock = Superblock {
         next_ino: ROOT + 1,
         name_seed: u64::from_le_bytes(seed),
@@ -205,7 +188,7 @@ fn format(tree: &BlobTree, options: &MountOptions, clock: &dyn Clock) -> FsResul
             options.root_mode,
             options.root_uid,
             options.root_gid,
-            system::now(clock),
+            Time::from(tree.env().clock.now()),
         )
     };
     let mut batch = BlobBatch::new();

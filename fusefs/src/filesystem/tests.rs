@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::attr::{Caller, OpenFlags, RenameFlags, SetAttr, SetXattr, WriteFlags};
+use coffer_blobstore::env::{Env, mem, os};
+use coffer_blobstore::{Credential, KdfCost, OpenOptions, StoreOptions};
 
 const ALICE: Caller = Caller {
     uid: 1000,
@@ -24,8 +26,36 @@ fn options(worker_count: usize) -> MountOptions {
     }
 }
 
+/// An environment in memory with threads.
+fn env() -> Env {
+    Env {
+        spawner: os::spawner(),
+        ..mem::env()
+    }
+}
+
+fn key() -> Credential {
+    Credential::key_file(&[7; 32])
+}
+
+fn tree_in(env: Env) -> Arc<BlobTree> {
+    let options = StoreOptions {
+        kdf: KdfCost::FLOOR,
+        ..StoreOptions::default()
+    };
+    Arc::new(BlobTree::create(env, &key(), options).unwrap())
+}
+
 fn tree() -> Arc<BlobTree> {
-    Arc::new(BlobTree::in_memory().unwrap())
+    tree_in(env())
+}
+
+/// The store again, after the last user of `tree` is gone.
+fn reopen(tree: Arc<BlobTree>) -> Arc<BlobTree> {
+    let env = tree.env().clone();
+    tree.close().unwrap();
+    drop(Arc::into_inner(tree).expect("nobody else has it"));
+    Arc::new(BlobTree::open(env, &key(), &OpenOptions::default()).unwrap())
 }
 
 fn errno<T>(result: FsResult<T>) -> Errno {
@@ -70,6 +100,7 @@ fn a_file_lives_through_a_remount() {
         fs.sync_all().unwrap();
         assert!(content(&fs, large) == big);
         drop(fs);
+        let tree = reopen(tree);
         let fs = FileSystem::open(Arc::clone(&tree), options(workers)).unwrap();
         let attr = fs.lookup(ROOT, b"large").unwrap();
         assert_eq!((attr.ino, attr.size, attr.mode), (large, 3_000_000, 0o644));
@@ -99,6 +130,8 @@ fn nothing_is_left_of_removed_files() {
     fs.rmdir(ROOT, b"d").unwrap();
     assert_eq!(fs.getattr(ROOT).unwrap().nlink, 2);
     fs.close().unwrap();
+    drop(fs);
+    let tree = reopen(tree);
     for prefix in [&b"C"[..], b"P", b"X", b"O", b"D"] {
         assert_eq!(keys(&tree, prefix), 0, "{}", prefix.escape_ascii());
     }

@@ -19,7 +19,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
-use coffer_blobstore::env::{Clock, Spawner};
+use coffer_blobstore::env::Clock;
 use coffer_blobstore::{BlobTree, Error};
 
 use crate::attr::{Ino, Time};
@@ -32,7 +32,6 @@ use crate::options::MountOptions;
 use crate::pool::Pool;
 use crate::record::InodeRecord;
 use crate::sync::Mutex;
-use crate::system;
 use crate::table::Table;
 
 /// Inodes and their content.
@@ -57,19 +56,14 @@ pub(crate) struct Volume {
 
 impl Volume {
     /// A volume over a tree.
-    pub(crate) fn new(
-        tree: Arc<BlobTree>,
-        options: MountOptions,
-        clock: Arc<dyn Clock>,
-        spawner: &dyn Spawner,
-    ) -> Self {
+    pub(crate) fn new(tree: Arc<BlobTree>, options: MountOptions) -> Self {
+        let env = tree.env();
         Self {
-            tree,
-            pool: Pool::new(spawner, options.worker_count),
+            pool: Pool::new(&*env.spawner, options.worker_count),
+            clock: Arc::clone(&env.clock),
             cache: ChunkCache::new(options.chunk_cache_len),
             ledger: Ledger::default(),
             table: Table::new(options.inode_cache_count),
-            clock,
             queue: Mutex::default(),
             orphans: Mutex::default(),
             next_epoch: AtomicU64::new(1),
@@ -78,12 +72,13 @@ impl Volume {
             prefetch_count: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             options,
+            tree,
         }
     }
 
     /// The time for times of inodes.
     pub(crate) fn now(&self) -> Time {
-        system::now(&*self.clock)
+        Time::from(self.clock.now())
     }
 
     /// Refuses changes where they cannot be kept.

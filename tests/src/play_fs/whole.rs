@@ -1,6 +1,6 @@
 //! Comparing everything, and remounting.
 
-use super::{Arc, BTreeMap, BTreeSet, CHUNK, Id, Op, Player, TOP, Threads};
+use super::{Arc, BTreeMap, BTreeSet, CHUNK, Id, Op, Player, TOP, reopened};
 use coffer_fusefs::attr::{Attr, Caller, Ino, Kind, OpenFlags, ROOT};
 use coffer_fusefs::{FileSystem, FsResult};
 
@@ -148,8 +148,7 @@ impl Player {
             assert_eq!(used, self.alive().len() as u64, "inodes in use");
         }
         drop(fs);
-        let tree = (self.reopen)(tree);
-        let fs = FileSystem::open_with(tree, self.options, self.clock.clone(), &Threads);
+        let fs = FileSystem::open(reopened(tree), self.options);
         self.fs = Some(fs.unwrap());
         self.compare();
     }

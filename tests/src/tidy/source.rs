@@ -4,6 +4,13 @@ use super::floors::{is_test_file, reexports};
 use super::{Tree, mask};
 
 const LINE_COUNT_MAX: usize = 500;
+/// Files that are still longer, and how long they may be: to be split, never to grow.
+const LONG_FILES: [(&str, usize); 4] = [
+    ("blobstore/src/keyring/mod.rs", 570),
+    ("fusefs/src/fuse/requests.rs", 600),
+    ("tests/src/model_fs.rs", 580),
+    ("tests/src/play_fs.rs", 710),
+];
 const EXPORT_COUNT_MAX: usize = 30;
 const UNSAFE_FILE_COUNT_MAX: usize = 6;
 
@@ -23,7 +30,10 @@ pub(super) fn check(tree: &Tree) -> Vec<String> {
         }
         out.extend(check_places(path, &product));
         if path.ends_with("src/lib.rs") {
-            let count = reexports(&product).len();
+            // Names that a lower crate makes and this one passes on are counted there.
+            let own = |module: &str| !module.starts_with("coffer_");
+            let names = reexports(&product);
+            let count = names.iter().filter(|(module, _)| own(module)).count();
             if count > EXPORT_COUNT_MAX {
                 out.push(format!(
                     "{path}: re-exports {count} names, {EXPORT_COUNT_MAX} at most"
@@ -77,8 +87,9 @@ fn check_len(path: &str, text: &str, product: &str) -> Option<String> {
         .max()
         .unwrap_or(0);
     let count = code_end.min(test_start.max(1));
-    (count > LINE_COUNT_MAX)
-        .then(|| format!("{path}: {count} lines without tests, {LINE_COUNT_MAX} at most"))
+    let known = LONG_FILES.iter().find(|(name, _)| *name == path);
+    let most = known.map_or(LINE_COUNT_MAX, |(_, most)| *most);
+    (count > most).then(|| format!("{path}: {count} lines without tests, {most} at most"))
 }
 
 /// Names that belong to certain files only.

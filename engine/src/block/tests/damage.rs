@@ -27,18 +27,20 @@ fn every_flipped_bit_heals_or_is_an_error() {
         let context = file_context(1, transform);
         let plain = text(150);
         let (handle, whole) = seal(&context, 0, &plain);
-        let body_end = whole.len() - transform.ecc.parity_len(context.disk_len(0));
+        let covered_len = transform.ecc.data_len(whole.len()).unwrap();
         for bit in 0..whole.len() * 8 {
             let mut disk = whole.clone();
             disk[bit / 8] ^= 1 << (bit % 8);
             let opened = outcome(&context, &handle, &disk, &plain);
+            let intact = context.is_intact(&Expect::new(BlockKind::Data, &handle), &disk);
+            assert_eq!(intact, bit / 8 >= covered_len, "{transform:?} bit {bit}");
             if transform.ecc != Ecc::None {
                 assert!(opened, "{transform:?} did not heal bit {bit}");
                 continue;
             }
             // Without parity a frame heals by its own checksum, and a checksum by the tag.
             let in_frame = bit / 8 < FRAME_LEN;
-            let in_checksum = bit / 8 >= body_end - CHECKSUM_LEN;
+            let in_checksum = bit / 8 >= covered_len - CHECKSUM_LEN;
             let heals = in_frame || in_checksum && transform.cipher != Cipher::None;
             assert_eq!(opened, heals, "{transform:?} bit {bit}");
         }

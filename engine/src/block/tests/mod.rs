@@ -194,6 +194,26 @@ fn the_budget_of_a_file_key_ends_in_an_error() {
     assert_eq!(seal().unwrap_err().kind(), ErrorKind::Invalid);
 }
 
+#[test]
+fn the_ordinal_of_the_footer_is_no_ordinal_of_a_block() {
+    let context = file_context(1, BlockTransform::PLAIN);
+    let (mut scratch, mut out) = (Scratch::new(), Vec::new());
+    let mut seal = |ordinal| {
+        context.seal(
+            BlockKind::Data,
+            ordinal,
+            0,
+            0,
+            &[],
+            b"x",
+            &mut scratch,
+            &mut out,
+        )
+    };
+    seal(ORDINAL_MAX).unwrap();
+    assert_eq!(seal(u32::MAX).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
 /// Two writers that share everything, as after a fork or in a restored snapshot of a machine.
 #[test]
 fn forked_writers_never_use_a_nonce_for_two_messages() {

@@ -12,6 +12,7 @@ use alloc::vec;
 mod damage;
 mod hook;
 mod model;
+mod threads;
 
 type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 

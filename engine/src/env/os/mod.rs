@@ -43,6 +43,12 @@ pub fn env(path: &Path) -> Result<Env> {
     })
 }
 
+/// Threads of the operating system, for environments whose other parts are not.
+#[must_use]
+pub fn spawner() -> Arc<dyn Spawner> {
+    Arc::new(OsSpawner)
+}
+
 /// The error of a system call.
 fn failed(what: &'static str, errno: Errno) -> Error {
     let error = match errno {
