@@ -17,6 +17,7 @@ use crate::errno::{Errno, FsError, FsResult};
 use crate::filesystem::FileSystem;
 use crate::waiters::Waiters;
 
+mod answer;
 mod convert;
 mod requests;
 

@@ -18,102 +18,13 @@ use fuser::{
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::answer::{attributes, empty, entry, known, write, written, xattr};
 use super::convert::{
-    WANTED, change_time, dot_entry, file_attr, file_type, is_exclusive, no_entry, open_flags,
-    reply_flags, set_time,
+    WANTED, change_time, dot_entry, file_attr, file_type, no_entry, open_flags, reply_flags,
+    set_time,
 };
-use super::{Adapter, BACKGROUND_COUNT_MAX, Core, KEEP, WRITE_LEN_MAX, caller};
-use crate::attr::{self, Attr, Handle, SetAttr, SetXattr};
-use crate::errno::{Errno, FsResult};
-
-type Answer<T> = Result<T, fuser::Errno>;
-
-fn entry(reply: ReplyEntry, answer: Answer<Attr>) {
-    match answer {
-        Ok(attr) => reply.entry(&KEEP, &file_attr(&attr), Generation(attr.generation)),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn empty(reply: ReplyEmpty, answer: Answer<()>) {
-    match answer {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-/// Answers a value, or only its length where the caller gave no room.
-fn xattr(reply: ReplyXattr, room: u32, answer: Answer<Vec<u8>>) {
-    match answer {
-        Ok(value) => match u32::try_from(value.len()) {
-            Ok(len) if room == 0 => reply.size(len),
-            Ok(len) if len <= room => reply.data(&value),
-            _ => reply.error(fuser::Errno::ERANGE),
-        },
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn write(
-    core: &Core,
-    ino: u64,
-    handle: Handle,
-    offset: u64,
-    data: &[u8],
-    flags: WriteFlags,
-) -> Answer<usize> {
-    let flags = attr::WriteFlags {
-        kill_suid: flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID),
-        from_cache: flags.contains(WriteFlags::FUSE_WRITE_CACHE),
-    };
-    core.call("write", ino, |fs| {
-        fs.write(ino, handle, offset, data, flags)
-    })
-}
-
-fn written(reply: ReplyWrite, answer: Answer<usize>) {
-    match answer.map(u32::try_from) {
-        Ok(Ok(len)) => reply.written(len),
-        Ok(Err(_)) => reply.error(fuser::Errno::EIO),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-impl Core {
-    /// Makes a file and opens it. Where the name is taken after all, opens what has it: the kernel
-    /// asks only when it believes that the name is free.
-    fn create(
-        &self,
-        request: &Request,
-        parent: u64,
-        name: &[u8],
-        (mode, umask, bits): (u32, u32, i32),
-    ) -> Answer<(Attr, Handle)> {
-        let (caller, flags) = (caller(request, umask), open_flags(bits));
-        self.call("create", parent, |fs| {
-            match fs.create(&caller, parent, name, mode, flags) {
-                Err(error) if error.errno() == Errno::EEXIST && !is_exclusive(bits) => {
-                    let attr = fs.lookup(parent, name)?;
-                    let opened = fs.open_file(&caller, attr.ino, flags);
-                    if opened.is_err() {
-                        fs.forget(attr.ino, 1);
-                    }
-                    Ok((fs.getattr(attr.ino)?, opened?))
-                }
-                other => other,
-            }
-        })
-    }
-}
-
-/// Access control lists are extended attributes for the kernel.
-fn known(name: &OsStr) -> FsResult<&[u8]> {
-    let name = name.as_bytes();
-    if name.starts_with(b"system.posix_acl_") {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
-    Ok(name)
-}
+use super::{Adapter, BACKGROUND_COUNT_MAX, KEEP, WRITE_LEN_MAX, caller};
+use crate::attr::{self, Handle, SetAttr, SetXattr};
 
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -127,14 +38,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = self.0.call("lookup", parent.0, |fs| {
-            match fs.lookup(parent.0, name.as_bytes()) {
-                Ok(attr) => Ok(Some(attr)),
-                Err(error) if error.errno() == Errno::ENOENT => Ok(None),
-                Err(error) => Err(error),
-            }
-        });
-        match found {
+        match self.0.lookup(parent.0, name.as_bytes()) {
             Ok(None) => reply.entry(&KEEP, &no_entry(), Generation(0)),
             Ok(Some(attr)) => entry(reply, Ok(attr)),
             Err(errno) => reply.error(errno),
@@ -155,10 +59,7 @@ impl fuser::Filesystem for Adapter {
         _handle: Option<FileHandle>,
         reply: ReplyAttr,
     ) {
-        match self.0.call("getattr", ino.0, |fs| fs.getattr(ino.0)) {
-            Ok(attr) => reply.attr(&KEEP, &file_attr(&attr)),
-            Err(errno) => reply.error(errno),
-        }
+        attributes(reply, self.0.call("getattr", ino.0, |fs| fs.getattr(ino.0)));
     }
 
     fn setattr(
@@ -189,13 +90,10 @@ impl fuser::Filesystem for Adapter {
             ctime: ctime.map(change_time),
         };
         let caller = caller(request, 0);
-        match self
-            .0
-            .call("setattr", ino.0, |fs| fs.setattr(&caller, ino.0, &changes))
-        {
-            Ok(attr) => reply.attr(&KEEP, &file_attr(&attr)),
-            Err(errno) => reply.error(errno),
-        }
+        self.0.may_wait(move |core| {
+            let changed = core.call("setattr", ino.0, |fs| fs.setattr(&caller, ino.0, &changes));
+            attributes(reply, changed);
+        });
     }
 
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
@@ -239,10 +137,13 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.0.call("unlink", parent.0, |fs| {
-            fs.unlink(parent.0, name.as_bytes())
+        let name = name.to_owned();
+        self.0.may_wait(move |core| {
+            let done = core.call("unlink", parent.0, |fs| {
+                fs.unlink(parent.0, name.as_bytes())
+            });
+            empty(reply, done);
         });
-        empty(reply, done);
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -287,11 +188,14 @@ impl fuser::Filesystem for Adapter {
             no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
             exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
         };
-        let done = self.0.call("rename", parent.0, |fs| {
-            let (name, new_name) = (name.as_bytes(), new_name.as_bytes());
-            fs.rename(parent.0, name, new_parent.0, new_name, flags)
+        let (name, new_name) = (name.to_owned(), new_name.to_owned());
+        self.0.may_wait(move |core| {
+            let done = core.call("rename", parent.0, |fs| {
+                let (name, new_name) = (name.as_bytes(), new_name.as_bytes());
+                fs.rename(parent.0, name, new_parent.0, new_name, flags)
+            });
+            empty(reply, done);
         });
-        empty(reply, done);
     }
 
     fn link(
@@ -404,10 +308,10 @@ impl fuser::Filesystem for Adapter {
         _owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        let done = self
-            .0
-            .call("flush", ino.0, |fs| fs.flush(ino.0, Handle(handle.0)));
-        empty(reply, done);
+        self.0.may_wait(move |core| {
+            let done = core.call("flush", ino.0, |fs| fs.flush(ino.0, Handle(handle.0)));
+            empty(reply, done);
+        });
     }
 
     fn release(
@@ -420,10 +324,10 @@ impl fuser::Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        let done = self
-            .0
-            .call("release", ino.0, |fs| fs.release(ino.0, Handle(handle.0)));
-        empty(reply, done);
+        self.0.may_wait(move |core| {
+            let done = core.call("release", ino.0, |fs| fs.release(ino.0, Handle(handle.0)));
+            empty(reply, done);
+        });
     }
 
     fn fsync(

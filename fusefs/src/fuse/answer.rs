@@ -1,0 +1,118 @@
+//! Replies of the shapes that several requests share, and the two answers that take more than a call.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use fuser::{
+    Generation, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr, Request, WriteFlags,
+};
+
+use super::convert::{file_attr, is_exclusive, open_flags};
+use super::{Core, KEEP, caller};
+use crate::attr::{self, Attr, Handle};
+use crate::errno::{Errno, FsResult};
+
+pub(super) type Answer<T> = Result<T, fuser::Errno>;
+
+pub(super) fn entry(reply: ReplyEntry, answer: Answer<Attr>) {
+    match answer {
+        Ok(attr) => reply.entry(&KEEP, &file_attr(&attr), Generation(attr.generation)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn attributes(reply: ReplyAttr, answer: Answer<Attr>) {
+    match answer {
+        Ok(attr) => reply.attr(&KEEP, &file_attr(&attr)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn empty(reply: ReplyEmpty, answer: Answer<()>) {
+    match answer {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// Answers a value, or only its length where the caller gave no room.
+pub(super) fn xattr(reply: ReplyXattr, room: u32, answer: Answer<Vec<u8>>) {
+    match answer {
+        Ok(value) => match u32::try_from(value.len()) {
+            Ok(len) if room == 0 => reply.size(len),
+            Ok(len) if len <= room => reply.data(&value),
+            _ => reply.error(fuser::Errno::ERANGE),
+        },
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn write(
+    core: &Core,
+    ino: u64,
+    handle: Handle,
+    offset: u64,
+    data: &[u8],
+    flags: WriteFlags,
+) -> Answer<usize> {
+    let flags = attr::WriteFlags {
+        kill_suid: flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID),
+        from_cache: flags.contains(WriteFlags::FUSE_WRITE_CACHE),
+    };
+    core.call("write", ino, |fs| {
+        fs.write(ino, handle, offset, data, flags)
+    })
+}
+
+pub(super) fn written(reply: ReplyWrite, answer: Answer<usize>) {
+    match answer.map(u32::try_from) {
+        Ok(Ok(len)) => reply.written(len),
+        Ok(Err(_)) => reply.error(fuser::Errno::EIO),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+impl Core {
+    /// What has the name, or that nothing has it.
+    pub(super) fn lookup(&self, parent: u64, name: &[u8]) -> Answer<Option<Attr>> {
+        self.call("lookup", parent, |fs| match fs.lookup(parent, name) {
+            Ok(attr) => Ok(Some(attr)),
+            Err(error) if error.errno() == Errno::ENOENT => Ok(None),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Makes a file and opens it. Where the name is taken after all, opens what has it: the kernel
+    /// asks only when it believes that the name is free.
+    pub(super) fn create(
+        &self,
+        request: &Request,
+        parent: u64,
+        name: &[u8],
+        (mode, umask, bits): (u32, u32, i32),
+    ) -> Answer<(Attr, Handle)> {
+        let (caller, flags) = (caller(request, umask), open_flags(bits));
+        self.call("create", parent, |fs| {
+            match fs.create(&caller, parent, name, mode, flags) {
+                Err(error) if error.errno() == Errno::EEXIST && !is_exclusive(bits) => {
+                    let attr = fs.lookup(parent, name)?;
+                    let opened = fs.open_file(&caller, attr.ino, flags);
+                    if opened.is_err() {
+                        fs.forget(attr.ino, 1);
+                    }
+                    Ok((fs.getattr(attr.ino)?, opened?))
+                }
+                other => other,
+            }
+        })
+    }
+}
+
+/// Access control lists are extended attributes for the kernel.
+pub(super) fn known(name: &OsStr) -> FsResult<&[u8]> {
+    let name = name.as_bytes();
+    if name.starts_with(b"system.posix_acl_") {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    Ok(name)
+}
