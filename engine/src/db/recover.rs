@@ -36,6 +36,9 @@ use crate::types::{FileId, FileKind, KeyKind, StoreId};
 use crate::version::VersionEdit;
 use crate::wal::{WalReader, batches};
 
+/// Files with larger numbers are none of ours: nobody counts that far.
+const NUMBER_MAX: u64 = 1 << 62;
+
 impl Db {
     /// Is there a store?
     ///
@@ -69,9 +72,9 @@ impl Db {
         let mut state = read_state(&place, &files)?;
         let after_all = files
             .iter()
-            .map(|id| id.number.saturating_add(1))
-            .max()
-            .unwrap_or(1);
+            .map(|id| id.number)
+            .filter(|number| *number < NUMBER_MAX);
+        let after_all = after_all.max().map_or(1, |number| number + 1);
         let next_number = AtomicU64::new(state.next_number.max(after_all));
         let cache = Arc::new(Cache::<Block>::new(options.cache_len));
         let opener = Arc::new(TableOpener {
@@ -121,6 +124,7 @@ impl Db {
             work: WorkSignal::default(),
             flushing: AtomicBool::new(false),
             compacting: AtomicBool::new(false),
+            uncompactable: AtomicBool::new(false),
             obsolete: Mutex::new(Vec::new()),
             poisoned: AtomicBool::new(false),
             closed: AtomicBool::new(false),

@@ -426,7 +426,11 @@ fn a_full_medium_keeps_records_waiting() {
     let len = file.len().unwrap();
     for _ in 0..2 {
         assert_eq!(writer.write_out().unwrap_err().kind(), ErrorKind::NoSpace);
-        assert_eq!(file.len().unwrap(), len, "the part that was written is cut off");
+        assert_eq!(
+            file.len().unwrap(),
+            len,
+            "the part that was written is cut off"
+        );
         assert!(!writer.is_failed() && writer.buffered_len() > 0);
     }
     *file.append.lock() = None;
