@@ -201,6 +201,15 @@ impl Memtable {
         self.has_pointers.load(Memory::Relaxed)
     }
 
+    /// What a flipped bit in memory does: the first entry has another value from now on.
+    #[cfg(test)]
+    pub(crate) fn flip_a_bit(&self) {
+        let mut nodes = self.nodes.write();
+        let mut node = nodes.pop_first().unwrap();
+        *node.data.last_mut().unwrap() ^= 1;
+        nodes.insert(node);
+    }
+
     /// A cursor over all entries.
     pub(crate) fn cursor(self: &Arc<Self>) -> MemtableCursor {
         MemtableCursor {
@@ -429,11 +438,7 @@ mod tests {
     #[test]
     fn a_flipped_value_is_found() {
         let memtable = filled(1);
-        let mut node = core::mem::take(&mut *memtable.nodes.write())
-            .pop_first()
-            .unwrap();
-        node.data[5] ^= 1;
-        memtable.nodes.write().insert(node);
+        memtable.flip_a_bit();
         assert!(memtable.find(b"0000", 9).is_err());
     }
 }

@@ -14,7 +14,7 @@ use crate::db::Db;
 use crate::db::maintain::Turn;
 use crate::entry::BoxCursor;
 use crate::env::Event;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::hook::IndirectHook;
 use crate::table::{Fill, TableWriter};
 use crate::types::{FileId, FileKind};
@@ -82,15 +82,34 @@ impl Db {
     }
 
     /// Carries out the compaction that is needed most, if nobody compacts.
+    ///
+    /// Where an input is damaged beyond repair the error is returned once, and no compaction is
+    /// picked any more until the store is opened again: reads and writes go on without.
     pub(super) fn try_compact(&self) -> Result<bool> {
+        if self.is_uncompactable() {
+            return Ok(false);
+        }
         let Some(_turn) = Turn::take(&self.compacting) else {
             return Ok(false);
         };
         let version = Arc::clone(&self.super_version().version);
-        match pick(&version, &self.options) {
-            Some(plan) => self.carry_out(plan).map(|()| true),
-            None => Ok(false),
+        let Some(plan) = pick(&version, &self.options) else {
+            return Ok(false);
+        };
+        let done = self.carry_out(plan);
+        if let Err(error) = &done {
+            let is_damage = matches!(
+                error.kind(),
+                ErrorKind::Corruption | ErrorKind::Authentication
+            );
+            self.uncompactable.fetch_or(is_damage, Ordering::AcqRel);
         }
+        done.map(|()| true)
+    }
+
+    /// Has a compaction met damage beyond repair?
+    pub(super) fn is_uncompactable(&self) -> bool {
+        self.uncompactable.load(Ordering::Acquire)
     }
 
     /// REQUIRES: the turn to compact.

@@ -71,6 +71,8 @@ pub struct Db {
     /// Held by whoever flushes; by whoever compacts.
     flushing: AtomicBool,
     compacting: AtomicBool,
+    /// A compaction met damage beyond repair.
+    uncompactable: AtomicBool,
     /// Tables that no version names any more, until nobody reads them.
     obsolete: Mutex<Vec<Arc<LiveTable>>>,
     poisoned: AtomicBool,
@@ -177,6 +179,7 @@ impl Db {
             cache_len: self.cache.len() as u64,
             cache_hit_count,
             cache_miss_count,
+            is_uncompactable: self.is_uncompactable(),
             edit_count: self.manifest.lock().state.counter,
             ..Stats::default()
         };

@@ -14,7 +14,7 @@ use crate::db::state::{Snapshot, SuperVersion};
 use crate::entry::{BoxCursor, Value};
 use crate::error::Result;
 use crate::filter::filter_hash;
-use crate::table::Fill;
+use crate::table::{Fill, TableMeta};
 use crate::types::{KeyKind, SeqNo};
 use crate::version::LEVEL_COUNT;
 
@@ -102,16 +102,17 @@ impl Db {
             children.push(Box::new(immutable.memtable.cursor()));
         }
         for table in view.version.level(0) {
-            if may_hold(&range, &table.meta().smallest, &table.meta().largest) {
+            if may_hold(&range, table.meta()) {
                 children.push(Box::new(table.reader(&self.opener)?.cursor(Fill::Keep)));
             }
         }
         for level in 1..LEVEL_COUNT {
-            let tables = view.version.level(level);
-            let hit = |table: &Arc<crate::table::LiveTable>| {
-                may_hold(&range, &table.meta().smallest, &table.meta().largest)
+            let first = match &range.0 {
+                Bound::Included(key) | Bound::Excluded(key) => key.as_slice(),
+                Bound::Unbounded => &[],
             };
-            if tables.iter().any(hit) {
+            let hit = view.version.first_from(level, first);
+            if hit.is_some_and(|table| starts_before_end(&range.1, table.meta())) {
                 let (version, opener) = (Arc::clone(&view.version), Arc::clone(&self.opener));
                 children.push(Box::new(LevelCursor::new(
                     version,
@@ -131,17 +132,21 @@ impl Db {
     }
 }
 
-/// May a table from `smallest` to `largest` hold keys of the range?
-fn may_hold(range: &KeyRange, smallest: &[u8], largest: &[u8]) -> bool {
-    let starts = match &range.0 {
-        Bound::Included(first) => first.as_slice() <= largest,
-        Bound::Excluded(first) => first.as_slice() < largest,
+/// May a table hold keys of the range?
+fn may_hold(range: &KeyRange, table: &TableMeta) -> bool {
+    let reaches_start = match &range.0 {
+        Bound::Included(first) => *first <= table.largest,
+        Bound::Excluded(first) => *first < table.largest,
         Bound::Unbounded => true,
     };
-    let ends = match &range.1 {
-        Bound::Included(last) => last.as_slice() >= smallest,
-        Bound::Excluded(last) => last.as_slice() > smallest,
+    reaches_start && starts_before_end(&range.1, table)
+}
+
+/// Does a table begin before the end of a range?
+fn starts_before_end(end: &Bound<Vec<u8>>, table: &TableMeta) -> bool {
+    match end {
+        Bound::Included(last) => *last >= table.smallest,
+        Bound::Excluded(last) => *last > table.smallest,
         Bound::Unbounded => true,
-    };
-    starts && ends
+    }
 }

@@ -123,6 +123,7 @@ impl Db {
             work: WorkSignal::default(),
             flushing: AtomicBool::new(false),
             compacting: AtomicBool::new(false),
+            uncompactable: AtomicBool::new(false),
             obsolete: Mutex::new(Vec::new()),
             poisoned: AtomicBool::new(false),
             closed: AtomicBool::new(false),

@@ -46,11 +46,14 @@ impl Version {
 
     /// The table of a level below 0 that may hold `key`.
     pub(crate) fn table_for(&self, level: usize, key: &[u8]) -> Option<&Arc<LiveTable>> {
-        let tables = self.level(level);
-        let index = tables.partition_point(|table| *table.meta().largest < *key);
-        tables
-            .get(index)
+        self.first_from(level, key)
             .filter(|table| *table.meta().smallest <= *key)
+    }
+
+    /// The first table of a level below 0 that may hold keys at or behind `key`.
+    pub(crate) fn first_from(&self, level: usize, key: &[u8]) -> Option<&Arc<LiveTable>> {
+        let tables = self.level(level);
+        tables.get(tables.partition_point(|table| *table.meta().largest < *key))
     }
 
     /// The tables of a level that may hold keys of `smallest..=largest`.

@@ -288,3 +288,65 @@ fn damage_to_a_block_is_an_error_not_a_miss() {
         bytes.len()
     );
 }
+
+#[test]
+fn a_bit_that_flips_in_memory_is_neither_read_nor_written() {
+    let fs = MemFs::new();
+    let db = open(&fs, &quick()).unwrap();
+    put(&db, b"a", b"value");
+    put(&db, b"b", b"value");
+    db.super_version().memtable.flip_a_bit();
+    assert_eq!(
+        db.get(b"a", None).unwrap_err().kind(),
+        ErrorKind::Corruption
+    );
+    assert_eq!(
+        db.range(.., None).unwrap().next().unwrap_err().kind(),
+        ErrorKind::Corruption
+    );
+    assert_eq!(get(&db, b"b").unwrap(), b"value");
+    assert_eq!(db.flush().unwrap_err().kind(), ErrorKind::Corruption);
+    assert!(files(&fs).iter().all(|id| id.kind != FileKind::Table));
+    assert_eq!(
+        db.get(b"a", None).unwrap_err().kind(),
+        ErrorKind::Corruption
+    );
+    // Without digests nobody notices: that is what they are for.
+    let options = Options {
+        kv_protection: KvProtection::Off,
+        ..quick()
+    };
+    let db = open(&MemFs::new(), &options).unwrap();
+    put(&db, b"a", b"value");
+    db.super_version().memtable.flip_a_bit();
+    assert_eq!(get(&db, b"a").unwrap(), b"valud");
+}
+
+#[test]
+fn a_damaged_input_stops_compactions_and_nothing_else() {
+    let fs = MemFs::new();
+    let options = Options {
+        level0_trigger: 2,
+        level0_stall: 3,
+        cache_len: 0,
+        ..no_ecc()
+    };
+    let db = open(&fs, &options).unwrap();
+    put(&db, b"a", b"lost");
+    put(&db, b"z", b"lost too");
+    db.flush().unwrap();
+    let table = db.super_version().version.level(0)[0].meta().file();
+    let mut bytes = fs.contents(table).unwrap();
+    bytes[300..340].fill(0);
+    fs.set_contents(table, bytes);
+    let mut errors = 0;
+    for i in 0..10_u8 {
+        put(&db, b"key", &[i]);
+        db.flush().unwrap();
+        while let Ok(Work::Did) = db.maintain().inspect_err(|_| errors += 1) {}
+    }
+    assert_eq!(errors, 1);
+    assert!(db.stats().is_uncompactable && !db.is_poisoned());
+    assert_eq!(get(&db, b"key").unwrap(), [9]);
+    assert_eq!(db.get(b"a", None).unwrap_err().place().file, Some(table));
+}
