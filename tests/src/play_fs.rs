@@ -61,6 +61,7 @@ pub enum Op {
     Drop(usize),
     Stat(usize),
     Remount(bool),
+    Crash,
 }
 
 /// A strategy for paths.
@@ -125,6 +126,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => slot.clone().prop_map(Op::Drop),
         1 => slot.prop_map(Op::Stat),
         1 => any::<bool>().prop_map(Op::Remount),
+        1 => Just(Op::Crash),
     ];
     prop_oneof![5 => names, 6 => files, 3 => others]
 }
@@ -646,6 +648,7 @@ impl Player {
                 self.compare();
                 self.remount(*clean);
             }
+            Op::Crash => self.crash(),
             _ => {}
         }
     }

@@ -102,11 +102,10 @@ impl Db {
             let view = self.super_version.read();
             (view.immutables.len(), view.version.level(0).len())
         };
-        if level_0_count
-            >= self
-                .options
-                .level0_stall
-                .max(self.options.level0_trigger + 1)
+        let level_0_max = self.options.level0_stall;
+        // Where nothing can be compacted any more, waiting for it would never end.
+        if level_0_count >= level_0_max.max(self.options.level0_trigger + 1)
+            && !self.is_uncompactable()
         {
             return Ok(None);
         }

@@ -127,17 +127,15 @@ impl FileSystem {
     /// The first failure; everything else was done as far as possible.
     pub fn close(&self) -> FsResult<()> {
         let mut outcome = Ok(());
-        if self.volume.must_be_writable().is_ok() {
+        if !self.volume.options.read_only {
             outcome = self.volume.write_out_all();
-            self.volume.pool.stop();
-            outcome = outcome.and_then(|()| self.volume.reap());
-            if outcome.is_ok() {
-                outcome = self.store_clean();
-            }
+        }
+        self.volume.pool.stop();
+        if self.volume.must_be_writable().is_ok() {
+            let reaped = self.volume.reap().and_then(|()| self.store_clean());
+            outcome = outcome.and(reaped);
             let synced = self.volume.tree.sync().map_err(FsError::from);
             outcome = outcome.and(synced);
-        } else {
-            self.volume.pool.stop();
         }
         self.volume.set_closed();
         let closed = self.volume.tree.close().map_err(FsError::from);

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use coffer_blobstore::BlobBatch;
 
+use crate::attr::Kind;
 use crate::errno::FsResult;
 use crate::extent::{chunk_count, chunk_end, index_of, len_in_chunk, pages_of, within};
 use crate::inode::{Inode, Stage, State};
@@ -199,8 +200,10 @@ impl Volume {
             state.content.cache_epoch = self.new_epoch();
         }
         let whole = state.content.chunks.is_empty() && record.size == state.record.size;
-        state.content.stored_len = record.size;
-        state.content.base_len = record.size;
+        if record.kind == Kind::File {
+            state.content.stored_len = record.size;
+            state.content.base_len = record.size;
+        }
         state.record.patch_count = record.patch_count;
         state.record.trim_len = 0;
         if whole {

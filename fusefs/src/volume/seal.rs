@@ -8,18 +8,20 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::panic::AssertUnwindSafe;
 
-use coffer_blobstore::{Error, Staged};
+use coffer_blobstore::{Effort, Error, Staged};
 
 use crate::buffer::Buffer;
 use crate::cache::Chunk;
 use crate::errno::FsResult;
-use crate::extent::len_in_chunk;
+use crate::extent::{CHUNK_LEN, len_in_chunk};
 use crate::inode::{Inode, Stage, State};
 use crate::volume::Volume;
 use crate::volume::base::Base;
 
-/// So many sealed chunks of a stream are put in one batch.
+/// So many sealed chunks of a stream are put in one batch, where there is room for them.
 const COMMIT_COUNT: usize = 64;
+/// An inode with so many unwritten chunks is a stream: full chunks are sealed at once.
+const STREAM_COUNT: usize = 8;
 
 /// A chunk on its way to a blob file.
 pub(super) struct Seal {
@@ -83,8 +85,16 @@ impl Volume {
         }
     }
 
+    /// `count` chunks, or as many as a quarter of the room holds; at least one.
+    fn part_of_room(&self, count: usize) -> usize {
+        (self.options.dirty_len_max / (4 * CHUNK_LEN)).clamp(1, count)
+    }
+
     /// Freezes the chunks of a stream that are full.
     pub(super) fn seal_full(&self, inode: &Arc<Inode>, state: &mut State) -> Vec<Seal> {
+        if state.content.chunks.len() < self.part_of_room(STREAM_COUNT) {
+            return Vec::new();
+        }
         let full = core::mem::take(&mut state.content.full);
         full.into_iter()
             .filter_map(|index| {
@@ -149,7 +159,7 @@ impl Volume {
                 }
             }
         }
-        if state.content.sealed_count >= COMMIT_COUNT
+        if state.content.sealed_count >= self.part_of_room(COMMIT_COUNT)
             && state.failed.is_none()
             && let Err(error) = self.commit_sealed(&seal.inode, state)
         {
@@ -182,8 +192,14 @@ impl Volume {
     }
 
     fn stage(&self, buffer: &Buffer, len: usize, beneath: &Beneath) -> FsResult<Staged> {
+        // While more waits than the workers can seal, they compress less.
+        let is_behind = self.ledger.held_len() > self.options.dirty_len_max / 4 * 3;
+        let effort = match is_behind {
+            true => Effort::Low,
+            false => Effort::Normal,
+        };
         if let Some(bytes) = buffer.as_slice(len) {
-            return Ok(self.tree.stage(bytes)?);
+            return Ok(self.tree.stage_with(bytes, effort)?);
         }
         let bytes = match beneath {
             Beneath::Nothing => buffer.over(&[], len),
@@ -193,6 +209,6 @@ impl Volume {
                 buffer.over(&chunk[..base.cut.min(chunk.len())], len)
             }
         };
-        Ok(self.tree.stage(&bytes)?)
+        Ok(self.tree.stage_with(&bytes, effort)?)
     }
 }

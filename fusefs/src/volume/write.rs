@@ -15,9 +15,6 @@ use crate::inode::{Inode, Stage, State, Unwritten};
 use crate::key;
 use crate::volume::Volume;
 
-/// An inode with so many unwritten chunks is a stream: full chunks are sealed at once.
-const STREAM_COUNT_MIN: usize = 8;
-
 /// One piece of a write, with what it needs from the tree.
 struct Prepared {
     piece: Piece,
@@ -54,11 +51,7 @@ impl Volume {
         state.touch(self.now());
         change(&mut state);
         self.enqueue(inode, &mut state);
-        let seals = if state.content.chunks.len() >= STREAM_COUNT_MIN {
-            self.seal_full(inode, &mut state)
-        } else {
-            Vec::new()
-        };
+        let seals = self.seal_full(inode, &mut state);
         drop(state);
         self.submit(seals);
         Ok(())

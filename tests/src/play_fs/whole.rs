@@ -153,6 +153,69 @@ impl Player {
         self.compare();
     }
 
+    /// The mount ends without a word, and the next one finds what is in the tree: all names, and
+    /// of the content what had been written out. The model learns what that is.
+    pub(super) fn crash(&mut self) {
+        self.files = Default::default();
+        self.held = Default::default();
+        self.model.release_all();
+        let fs = self.fs.take().unwrap();
+        let tree = Arc::clone(fs.tree());
+        drop(fs);
+        self.fs = Some(FileSystem::open(tree, self.options).unwrap());
+        let mut open = vec![(ROOT, TOP)];
+        let mut files = BTreeSet::new();
+        while let Some((ino, id)) = open.pop() {
+            let mut listing = Vec::new();
+            self.fs()
+                .readdir(ino, 0, &mut |entry| {
+                    listing.push((entry.name.to_vec(), entry.ino));
+                    true
+                })
+                .unwrap();
+            self.learn(ino, id);
+            let names = self.model.node(id).entries.clone();
+            assert_eq!(listing.len(), names.len() + 2);
+            for (name, child) in names {
+                let ino = self.known[&child];
+                assert!(listing.contains(&(name, ino)), "names survive");
+                match self.model.node(child).kind {
+                    Kind::Directory => open.push((ino, child)),
+                    Kind::File => drop(files.insert((ino, child))),
+                    _ => self.learn(ino, child),
+                }
+            }
+        }
+        for (ino, id) in files {
+            self.learn(ino, id);
+        }
+        self.compare();
+    }
+
+    /// What the file system says of a node becomes what the model says.
+    fn learn(&mut self, ino: Ino, id: Id) {
+        let attr = self.fs().getattr(ino).unwrap();
+        let mut data = Vec::new();
+        if attr.kind == Kind::File {
+            let flags = OpenFlags {
+                read: true,
+                ..OpenFlags::default()
+            };
+            let handle = self.fs().open_file(&ROOT_CALLER, ino, flags).unwrap();
+            for (offset, len) in [(0, 3 << 20), (5 << 30, 1 << 20)] {
+                let bytes = self.fs().read(ino, handle, offset, len).unwrap();
+                data.push((offset, bytes.to_vec()));
+            }
+            self.fs().release(ino, handle).unwrap();
+        }
+        let attr = match attr.kind {
+            // Reading has moved the access time.
+            Kind::File => self.fs().getattr(ino).unwrap(),
+            _ => attr,
+        };
+        self.model.learn(id, &attr, &data);
+    }
+
     /// Inode numbers of everything that has a name.
     fn alive(&self) -> BTreeSet<Ino> {
         let mut open = vec![TOP];
