@@ -162,12 +162,22 @@ impl Keyring {
         Ok(())
     }
 
-    fn refuse_if_changed(&self, env: &Env) -> Result<()> {
-        if Self::inspect(env)?.generation == self.content.generation {
-            return Ok(());
+    /// Did somebody change the keyring since this one was opened?
+    ///
+    /// The caller holds the lock of the store.
+    ///
+    /// # Errors
+    /// `Invalid` where a newer authentic copy is there.
+    pub(crate) fn refuse_if_changed(&self, env: &Env) -> Result<()> {
+        let key = self.mac_key();
+        let copies = COPIES.map(|id| copies::read_copy(env, id));
+        for image in copies.into_iter().flatten().map(|copy| copy.image) {
+            if image.is_authentic(&key) && image.decode()?.generation > self.content.generation {
+                return Err(Error::invalid(
+                    "the keyring changed meanwhile; open it again",
+                ));
+            }
         }
-        Err(Error::invalid(
-            "the keyring changed meanwhile; open it again",
-        ))
+        Ok(())
     }
 }
