@@ -61,7 +61,7 @@ fn unlock(store: &Path, secrets: &Secrets) -> Outcome<(Env, Credential)> {
     Ok((env, secrets.credential(store)?))
 }
 
-fn cannot_open(store: &Path, error: Error) -> Failure {
+pub(crate) fn cannot_open(store: &Path, error: Error) -> Failure {
     Failure::from(error).context(format_args!("cannot open the store {}", store.display()))
 }
 

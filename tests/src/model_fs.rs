@@ -3,11 +3,14 @@
 //! - What `coffer_fusefs::FileSystem` answers must be what this answers, errno included.
 //! - Times are those that the caller gives; nothing here looks at a clock.
 
+mod names;
+mod node;
+
 use coffer_fusefs::Errno;
-use coffer_fusefs::attr::{
-    Attr, Caller, Kind, OpenFlags, RenameFlags, SetAttr, SetTime, SetXattr, Time,
-};
+use coffer_fusefs::attr::{Attr, Caller, Kind, OpenFlags, SetAttr, SetTime, SetXattr, Time};
 use std::collections::BTreeMap;
+
+pub use node::Node;
 
 /// Number of a node, never reused.
 pub type Id = u64;
@@ -15,41 +18,10 @@ pub type Id = u64;
 /// The root directory.
 pub const TOP: Id = 1;
 
-const PAGE: u64 = 4096;
 const LEN_MAX: u64 = i64::MAX as u64;
 const DAY: i64 = 24 * 60 * 60;
 
 type Answer<T> = Result<T, Errno>;
-
-/// A file, directory or anything else.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// Type.
-    pub kind: Kind,
-    /// Permission bits.
-    pub mode: u32,
-    /// Names.
-    pub nlink: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Device.
-    pub rdev: u32,
-    /// Bytes; entries of a directory.
-    pub size: u64,
-    /// Times: access, modification, change, birth.
-    pub times: [Time; 4],
-    /// Target of a symbolic link.
-    pub target: Vec<u8>,
-    /// Extended attributes.
-    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Entries of a directory.
-    pub entries: BTreeMap<Vec<u8>, Id>,
-    parent: Id,
-    pages: BTreeMap<u64, Vec<u8>>,
-    users: u32,
-}
 
 /// The model.
 #[derive(Clone, Debug)]
@@ -58,110 +30,6 @@ pub struct ModelFs {
     next: Id,
     /// The time of the operation.
     pub now: Time,
-}
-
-impl Node {
-    fn new(kind: Kind, mode: u32, uid: u32, gid: u32, now: Time) -> Self {
-        Self {
-            kind,
-            mode,
-            nlink: if kind == Kind::Directory { 2 } else { 1 },
-            uid,
-            gid,
-            rdev: 0,
-            size: 0,
-            times: [now; 4],
-            target: Vec::new(),
-            xattrs: BTreeMap::new(),
-            entries: BTreeMap::new(),
-            parent: 0,
-            pages: BTreeMap::new(),
-            users: 0,
-        }
-    }
-
-    /// Why `attr` is not how this node looks; none if it is.
-    #[must_use]
-    pub fn difference(&self, attr: &Attr) -> Option<String> {
-        let mine = (
-            (self.kind, self.mode, self.nlink, self.uid, self.gid),
-            (self.rdev, self.size, self.times),
-        );
-        let other = (
-            (attr.kind, attr.mode, attr.nlink, attr.uid, attr.gid),
-            (
-                attr.rdev,
-                attr.size,
-                [attr.atime, attr.mtime, attr.ctime, attr.btime],
-            ),
-        );
-        let has_data = self.pages.values().flatten().any(|&byte| byte != 0);
-        if mine != other {
-            Some(format!("model {mine:?}, attributes {other:?}"))
-        } else if has_data && attr.blocks == 0 {
-            Some("there is data, but no block".to_owned())
-        } else {
-            None
-        }
-    }
-
-    fn drop_suid(&mut self) {
-        if self.kind != Kind::Directory {
-            self.mode &= !0o4000;
-            if self.mode & 0o010 != 0 {
-                self.mode &= !0o2000;
-            }
-        }
-    }
-
-    fn read(&self, offset: u64, len: usize) -> Vec<u8> {
-        let len = (len as u64).min(self.size.saturating_sub(offset));
-        let mut out = vec![0; len as usize];
-        let end = offset + len;
-        for (&page, bytes) in self.pages.range(offset / PAGE..end.div_ceil(PAGE)) {
-            let first = (page * PAGE).max(offset);
-            let last = ((page + 1) * PAGE).min(end);
-            let from = &bytes[(first - page * PAGE) as usize..(last - page * PAGE) as usize];
-            out[(first - offset) as usize..(last - offset) as usize].copy_from_slice(from);
-        }
-        out
-    }
-
-    fn write(&mut self, offset: u64, data: &[u8]) {
-        let mut at = 0;
-        while at < data.len() {
-            let place = offset + at as u64;
-            let within = (place % PAGE) as usize;
-            let len = (PAGE as usize - within).min(data.len() - at);
-            let page = self.pages.entry(place / PAGE);
-            let page = page.or_insert_with(|| vec![0; PAGE as usize]);
-            page[within..within + len].copy_from_slice(&data[at..at + len]);
-            at += len;
-        }
-        self.size = self.size.max(offset + data.len() as u64);
-    }
-
-    fn cut(&mut self, len: u64) {
-        self.pages.split_off(&len.div_ceil(PAGE));
-        if let Some(page) = self.pages.get_mut(&(len / PAGE)) {
-            page[(len % PAGE) as usize..].fill(0);
-        }
-        self.size = len;
-    }
-
-    /// Offsets around which there is data.
-    #[must_use]
-    pub fn places(&self) -> Vec<u64> {
-        self.pages.keys().map(|page| page * PAGE).collect()
-    }
-}
-
-fn check(name: &[u8]) -> Answer<()> {
-    match name.len() {
-        0 => Err(Errno::ENOENT),
-        1..=255 => Ok(()),
-        _ => Err(Errno::ENAMETOOLONG),
-    }
 }
 
 impl ModelFs {
@@ -208,205 +76,11 @@ impl ModelFs {
         }
     }
 
-    /// Finds a name.
-    pub fn lookup(&self, dir: Id, name: &[u8]) -> Answer<Id> {
-        let node = self.dir(dir)?;
-        check(name)?;
-        node.entries.get(name).copied().ok_or(Errno::ENOENT)
-    }
-
-    /// A name is added to or taken from a directory.
-    fn count(&mut self, dir: Id, subdirectories: i32) {
-        let now = self.now;
-        let node = self.at(dir);
-        node.size = node.entries.len() as u64;
-        node.nlink = node.nlink.saturating_add_signed(subdirectories);
-        node.times[1] = now;
-        node.times[2] = now;
-    }
-
-    /// Makes anything.
-    pub fn make(
-        &mut self,
-        caller: &Caller,
-        dir: Id,
-        name: &[u8],
-        (kind, mode, rdev): (Kind, u32, u32),
-        target: &[u8],
-    ) -> Answer<Id> {
-        let parent = self.dir(dir)?;
-        check(name)?;
-        if parent.entries.contains_key(name) {
-            return Err(Errno::EEXIST);
-        }
-        if parent.nlink == 0 {
-            return Err(Errno::ENOENT);
-        }
-        let inherits = parent.mode & 0o2000 != 0;
-        let gid = if inherits { parent.gid } else { caller.gid };
-        let mut mode = match kind {
-            Kind::Symlink => 0o777,
-            _ => mode & !caller.umask,
-        };
-        if inherits && kind == Kind::Directory {
-            mode |= 0o2000;
-        }
-        let mut node = Node::new(kind, mode, caller.uid, gid, self.now);
-        node.rdev = rdev;
-        node.target = target.to_vec();
-        node.size = target.len() as u64;
-        node.parent = dir;
-        let id = self.next;
-        self.next += 1;
-        self.nodes.insert(id, node);
-        self.at(dir).entries.insert(name.to_vec(), id);
-        self.count(dir, i32::from(kind == Kind::Directory));
-        Ok(id)
-    }
-
-    /// One more name.
-    pub fn link(&mut self, id: Id, dir: Id, name: &[u8]) -> Answer<()> {
-        if self.node(id).kind == Kind::Directory {
-            return Err(Errno::EPERM);
-        }
-        let parent = self.dir(dir)?;
-        check(name)?;
-        if parent.entries.contains_key(name) {
-            return Err(Errno::EEXIST);
-        }
-        if parent.nlink == 0 || self.node(id).nlink == 0 {
-            return Err(Errno::ENOENT);
-        }
-        let now = self.now;
-        let node = self.at(id);
-        node.nlink += 1;
-        node.times[2] = now;
-        self.at(dir).entries.insert(name.to_vec(), id);
-        self.count(dir, 0);
-        Ok(())
-    }
-
-    fn lose(&mut self, id: Id) {
-        let now = self.now;
-        let node = self.at(id);
-        node.nlink = match node.kind {
-            Kind::Directory => 0,
-            _ => node.nlink - 1,
-        };
-        node.times[2] = now;
-        self.settle(id);
-    }
-
     fn settle(&mut self, id: Id) {
         let node = self.node(id);
         if node.nlink == 0 && node.users == 0 {
             self.nodes.remove(&id);
         }
-    }
-
-    /// Takes a name that is no directory.
-    pub fn unlink(&mut self, dir: Id, name: &[u8]) -> Answer<()> {
-        let id = self.lookup(dir, name)?;
-        if self.node(id).kind == Kind::Directory {
-            return Err(Errno::EISDIR);
-        }
-        self.at(dir).entries.remove(name);
-        self.count(dir, 0);
-        self.lose(id);
-        Ok(())
-    }
-
-    /// Takes an empty directory.
-    pub fn rmdir(&mut self, dir: Id, name: &[u8]) -> Answer<()> {
-        let id = self.lookup(dir, name)?;
-        if self.dir(id)?.size > 0 {
-            return Err(Errno::ENOTEMPTY);
-        }
-        self.at(dir).entries.remove(name);
-        self.count(dir, -1);
-        self.lose(id);
-        Ok(())
-    }
-
-    fn is_beneath(&self, top: Id, mut id: Id) -> bool {
-        while id != top && id != TOP {
-            id = self.node(id).parent;
-        }
-        id == top
-    }
-
-    /// Moves a name.
-    pub fn rename(
-        &mut self,
-        (dir, name): (Id, &[u8]),
-        (new_dir, new_name): (Id, &[u8]),
-        flags: RenameFlags,
-    ) -> Answer<()> {
-        if flags.no_replace && flags.exchange {
-            return Err(Errno::EINVAL);
-        }
-        self.dir(dir)?;
-        self.dir(new_dir)?;
-        check(name)?;
-        check(new_name)?;
-        let id = self.lookup(dir, name)?;
-        let target = self.lookup(new_dir, new_name).ok();
-        if target.is_some() && flags.no_replace {
-            return Err(Errno::EEXIST);
-        }
-        if target.is_none() && flags.exchange {
-            return Err(Errno::ENOENT);
-        }
-        let is_dir = |id: Id| self.node(id).kind == Kind::Directory;
-        if is_dir(id) && self.is_beneath(id, new_dir) {
-            return Err(Errno::EINVAL);
-        }
-        if target.is_some_and(|target| is_dir(target) && self.is_beneath(target, dir)) {
-            return Err(match flags.exchange {
-                true => Errno::EINVAL,
-                false => Errno::ENOTEMPTY,
-            });
-        }
-        if target == Some(id) {
-            return Ok(());
-        }
-        let moves = is_dir(id);
-        if let Some(target) = target.filter(|_| !flags.exchange) {
-            match is_dir(target) {
-                true if !moves => return Err(Errno::EISDIR),
-                false if moves => return Err(Errno::ENOTDIR),
-                true if self.node(target).size > 0 => return Err(Errno::ENOTEMPTY),
-                _ => {}
-            }
-        }
-        if self.node(new_dir).nlink == 0 {
-            return Err(Errno::ENOENT);
-        }
-        let comes_back = target.filter(|_| flags.exchange);
-        let replaced_dir = target.is_some_and(is_dir);
-        self.at(dir).entries.remove(name);
-        self.at(new_dir).entries.insert(new_name.to_vec(), id);
-        if let Some(target) = comes_back {
-            self.at(dir).entries.insert(name.to_vec(), target);
-            self.moved(target, dir);
-        }
-        self.moved(id, new_dir);
-        self.count(
-            dir,
-            i32::from(comes_back.is_some() && replaced_dir) - i32::from(moves),
-        );
-        self.count(new_dir, i32::from(moves) - i32::from(replaced_dir));
-        if let Some(target) = target.filter(|_| !flags.exchange) {
-            self.lose(target);
-        }
-        Ok(())
-    }
-
-    fn moved(&mut self, id: Id, dir: Id) {
-        let now = self.now;
-        let node = self.at(id);
-        node.times[2] = now;
-        node.parent = dir;
     }
 
     /// One more handle or reference.

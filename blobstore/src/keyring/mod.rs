@@ -6,10 +6,12 @@
 //!   back and unwrapped before the next is touched.
 //! - The root key never leaves this module; nothing here prints a secret.
 
+mod change;
 mod copies;
 mod kdf;
 mod keys;
 mod layout;
+mod slot;
 mod wrap;
 
 use alloc::boxed::Box;
@@ -18,31 +20,20 @@ use core::cmp::Reverse;
 use core::fmt;
 
 use coffer_engine::env::Env;
-use coffer_engine::{Error, ErrorKind, Result, StoreId};
+use coffer_engine::{Error, Result, StoreId};
 use zeroize::Zeroizing;
 
-use crate::credentials::{Credential, CredentialKind};
+use crate::credentials::Credential;
 
 pub(crate) use copies::{COPIES, CopyState, scrub_copies};
 pub use kdf::KdfCost;
 pub(crate) use keys::StoreKeys;
 pub use layout::SLOT_COUNT;
-use layout::{Content, Epoch, Image, Slot, Vault};
-use layout::{EpochState, SETTINGS_LEN_MAX};
-use wrap::Seal;
+pub use slot::SlotInfo;
 
-/// What can be said of a slot without opening it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SlotInfo {
-    /// Number of the slot.
-    pub number: u8,
-    /// What opens it.
-    pub kind: CredentialKind,
-    /// Cost of its key derivation.
-    pub cost: KdfCost,
-    /// When it was made, in seconds since 1970.
-    pub created: u64,
-}
+use layout::{Content, Epoch, EpochState, Image, SETTINGS_LEN_MAX, Vault};
+use slot::{make_slot, open_slot, slot_infos};
+use wrap::Seal;
 
 /// What a keyring says without a key; nothing of it is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,154 +244,6 @@ impl Keyring {
         StoreKeys::new(&self.vault)
     }
 
-    /// Adds a slot for `credential` and returns its number.
-    ///
-    /// # Errors
-    /// `Invalid` where all slots are in use or the credential is unfit, `Locked` while another
-    /// process holds the store; those of the medium, after which both copies still open.
-    pub fn add(&mut self, env: &Env, credential: &Credential, cost: KdfCost) -> Result<u8> {
-        let free = self
-            .content
-            .slots
-            .iter()
-            .position(Option::is_none)
-            .ok_or_else(|| {
-                Error::invalid(format!(
-                    "all {SLOT_COUNT} slots are in use; remove one first"
-                ))
-            })?;
-        let number = u8::try_from(free).expect("few slots");
-        self.replace_slot(env, number, credential, cost)?;
-        Ok(number)
-    }
-
-    /// Puts `credential` in the place of the slot that opened this keyring.
-    ///
-    /// # Errors
-    /// As [`Keyring::add`].
-    pub fn change(&mut self, env: &Env, credential: &Credential, cost: KdfCost) -> Result<()> {
-        self.replace_slot(env, self.opened_by, credential, cost)
-    }
-
-    /// Removes slot `number`.
-    ///
-    /// # Errors
-    /// `Invalid` for an empty slot and for the last one, `Locked` while another process holds the
-    /// store; those of the medium.
-    pub fn remove(&mut self, env: &Env, number: u8) -> Result<()> {
-        let mut slots = self.content.slots.clone();
-        let slot = slots
-            .get_mut(usize::from(number))
-            .filter(|slot| slot.is_some());
-        let Some(slot) = slot else {
-            return Err(Error::invalid(format!("slot {number} is not in use")));
-        };
-        *slot = None;
-        if slots.iter().all(Option::is_none) {
-            return Err(Error::invalid(
-                "this is the last slot; without it nobody could open the store again",
-            ));
-        }
-        let _lock = env.fs.lock()?;
-        self.refuse_if_changed(env)?;
-        self.install(env, slots, None)
-    }
-
-    /// Writes both copies anew where one of them was damaged, missing or older.
-    ///
-    /// The caller holds the lock of the store.
-    ///
-    /// # Errors
-    /// Those of the medium.
-    pub(crate) fn heal(&mut self, env: &Env) -> Result<()> {
-        if self.stale_copies {
-            self.write_copies(env, None)?;
-        }
-        Ok(())
-    }
-
-    fn replace_slot(
-        &mut self,
-        env: &Env,
-        number: u8,
-        credential: &Credential,
-        cost: KdfCost,
-    ) -> Result<()> {
-        credential.validate()?;
-        cost.validate()?;
-        let _lock = env.fs.lock()?;
-        self.refuse_if_changed(env)?;
-        let slot = make_slot(
-            env,
-            self.content.store_id,
-            number,
-            credential,
-            cost,
-            &self.root,
-        )?;
-        let mut slots = self.content.slots.clone();
-        slots[usize::from(number)] = Some(slot);
-        self.install(env, slots, Some((number, credential)))
-    }
-
-    /// Makes the next generation of `slots` and writes it; on an error the object stays as it was.
-    fn install(
-        &mut self,
-        env: &Env,
-        slots: [Option<Slot>; SLOT_COUNT],
-        test: Option<(u8, &Credential)>,
-    ) -> Result<()> {
-        let generation = self.content.generation + 1;
-        let mut salt = [0; 32];
-        env.entropy.fill(&mut salt)?;
-        let mut vault = self.vault.encode();
-        let context = vault_context(self.content.store_id, generation);
-        let vault_seal = wrap::wrap(self.root.as_slice(), salt, &context, vault.as_mut_slice());
-        let content = Content {
-            store_id: self.content.store_id,
-            generation,
-            written: env.clock.now().as_secs(),
-            slots,
-            vault_seal,
-            vault: Box::new(*vault),
-        };
-        let before = core::mem::replace(&mut self.content, content);
-        let written = self.write_copies(env, test);
-        if written.is_err() {
-            self.content = before;
-        }
-        written
-    }
-
-    fn write_copies(&mut self, env: &Env, test: Option<(u8, &Credential)>) -> Result<()> {
-        let image = self.content.encode(&self.mac_key());
-        for id in COPIES {
-            copies::write_copy(env, id, &image, &mut |image| self.test_unwrap(image, test))?;
-        }
-        self.stale_copies = false;
-        Ok(())
-    }
-
-    /// Would this image open, with the credential just added and with the root key?
-    fn test_unwrap(&self, image: &Image, test: Option<(u8, &Credential)>) -> Result<()> {
-        let wrong = || Error::io("the keyring just written does not open").part("keyring");
-        let content = image.decode()?;
-        if !image.is_authentic(&self.mac_key()) {
-            return Err(wrong());
-        }
-        open_vault(&content, &self.root)?;
-        if let Some((number, credential)) = test {
-            let slot = content.slots[usize::from(number)]
-                .as_ref()
-                .ok_or_else(wrong)?;
-            let root = open_slot(content.store_id, number, slot, credential)?.ok_or_else(wrong)?;
-            if root != self.root {
-                return Err(wrong());
-            }
-        }
-        Ok(())
-    }
-
     fn open_image(image: &Image, credential: &Credential) -> Result<Self> {
         let content = image.decode()?;
         let kind = credential.kind();
@@ -442,30 +285,9 @@ impl Keyring {
         Ok(())
     }
 
-    fn refuse_if_changed(&self, env: &Env) -> Result<()> {
-        if Self::inspect(env)?.generation == self.content.generation {
-            return Ok(());
-        }
-        Err(Error::invalid(
-            "the keyring changed meanwhile; open it again",
-        ))
-    }
-
     fn mac_key(&self) -> Zeroizing<[u8; 32]> {
         mac_key(self.content.store_id, &self.root)
     }
-}
-
-fn slot_infos(content: &Content) -> Vec<SlotInfo> {
-    let info = |(number, slot): (u8, &Option<Slot>)| {
-        slot.as_ref().map(|slot| SlotInfo {
-            number,
-            kind: slot.kind,
-            cost: slot.cost,
-            created: slot.created,
-        })
-    };
-    (0..).zip(&content.slots).filter_map(info).collect()
 }
 
 fn random_key(env: &Env) -> Result<Zeroizing<[u8; 32]>> {
@@ -486,69 +308,6 @@ fn vault_context(store_id: StoreId, generation: u64) -> Vec<u8> {
         &generation.to_le_bytes(),
     ]
     .concat()
-}
-
-fn slot_context(store_id: StoreId, number: u8, kind: CredentialKind, cost: KdfCost) -> Vec<u8> {
-    let mut context = [
-        b"coffer/1/slot".as_slice(),
-        &store_id.0,
-        &[number, kind as u8],
-    ]
-    .concat();
-    for part in [cost.memory_kib, cost.passes, cost.lanes] {
-        context.extend_from_slice(&part.to_le_bytes());
-    }
-    context
-}
-
-fn make_slot(
-    env: &Env,
-    store_id: StoreId,
-    number: u8,
-    credential: &Credential,
-    cost: KdfCost,
-    root: &[u8; 32],
-) -> Result<Slot> {
-    let mut salt = [0; 32];
-    env.entropy.fill(&mut salt)?;
-    let kind = credential.kind();
-    let stretched = kdf::stretch(credential, &salt, cost)?;
-    let mut wrapped = *root;
-    let context = slot_context(store_id, number, kind, cost);
-    let seal = wrap::wrap(stretched.as_slice(), salt, &context, &mut wrapped);
-    Ok(Slot {
-        kind,
-        cost,
-        created: env.clock.now().as_secs(),
-        seal,
-        wrapped,
-    })
-}
-
-/// `None` where the credential does not fit the slot.
-fn open_slot(
-    store_id: StoreId,
-    number: u8,
-    slot: &Slot,
-    credential: &Credential,
-) -> Result<Option<Zeroizing<[u8; 32]>>> {
-    if slot.cost.validate().is_err() {
-        return Err(Error::new(
-            ErrorKind::Authentication,
-            format!("the key derivation cost of slot {number} is out of bounds: it was altered"),
-        )
-        .part("keyring"));
-    }
-    let stretched = kdf::stretch(credential, &slot.seal.salt, slot.cost)?;
-    let context = slot_context(store_id, number, slot.kind, slot.cost);
-    let mut root = Zeroizing::new(slot.wrapped);
-    let fits = wrap::unwrap(
-        stretched.as_slice(),
-        &slot.seal,
-        &context,
-        root.as_mut_slice(),
-    )?;
-    Ok(fits.then_some(root))
 }
 
 fn open_vault(content: &Content, root: &[u8; 32]) -> Result<Vault> {

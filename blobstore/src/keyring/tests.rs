@@ -4,6 +4,7 @@ use coffer_engine::ErrorKind;
 use coffer_engine::env::{Env, OpenMode, mem};
 
 use super::*;
+use crate::credentials::CredentialKind;
 use crate::keyring::layout::CONTENT_LEN;
 
 const COST: KdfCost = KdfCost::FLOOR;

@@ -116,9 +116,9 @@ impl BlobTree {
         let mut store_id = StoreId::default();
         env.entropy.fill(&mut store_id.0)?;
         let settings = options.encode();
-        let keyring = Keyring::create(&env, store_id, credential, options.kdf, &settings)?;
+        let mut keyring = Keyring::create(&env, store_id, credential, options.kdf, &settings)?;
         drop(lock);
-        Self::start(env, keyring, options, opening)
+        Self::start(env, &mut keyring, options, opening)
     }
 
     /// Opens a store.
@@ -131,7 +131,20 @@ impl BlobTree {
         if !Self::exists(&env)? {
             return Err(Error::invalid("there is no store in this directory"));
         }
-        let keyring = Keyring::open(&env, credential)?;
+        let mut keyring = Keyring::open(&env, credential)?;
+        Self::open_with_keyring(env, &mut keyring, opening)
+    }
+
+    /// As [`BlobTree::open`], with a keyring that is open already. From then on the store refuses
+    /// older ones: this is how it learns of a change at once.
+    ///
+    /// # Errors
+    /// As [`BlobTree::open`]; `Invalid` where the keyring on the medium was changed since.
+    pub fn open_with_keyring(
+        env: Env,
+        keyring: &mut Keyring,
+        opening: &OpenOptions,
+    ) -> Result<Self> {
         if !Db::exists(&env)? {
             let current = coffer_engine::FileId::new(FileKind::Current, 0);
             let message = "the file that names the manifest is missing: it was deleted, or the creation \
@@ -156,7 +169,7 @@ impl BlobTree {
 
     fn start(
         env: Env,
-        mut keyring: Keyring,
+        keyring: &mut Keyring,
         options: StoreOptions,
         opening: &OpenOptions,
     ) -> Result<Self> {
@@ -175,6 +188,8 @@ impl BlobTree {
         ));
         let hook = Arc::new(Hook::new(&env, Arc::clone(&files))?);
         let db = Db::open(env.clone(), keys, store_id, engine, Some(hook.clone()))?;
+        // The lock of the store is held from here on.
+        keyring.refuse_if_changed(&env)?;
         let ledger = Ledger::read(&db.annex())?;
         if keyring.generation() < ledger.keyring_generation {
             return Err(Error::authentication(
@@ -190,7 +205,6 @@ impl BlobTree {
             db.write_annex(vec![keyring_update(keyring.generation())])?;
         }
         keyring.heal(&env)?;
-        drop(keyring);
         let now = env.clock.monotonic();
         let core = Arc::new(Core {
             env,

@@ -1,14 +1,19 @@
 //! `key`: what opens a store.
 //!
-//! - The store stays as it is: only the keyring changes, in both copies, one after the other.
+//! - What is stored stays as it is: only the keyring changes, in both copies, one after the other.
+//! - The store learns of the change at once, so that the key file of before is refused when it is put
+//!   back; a keyring that the store refuses already is not changed.
 
 use std::path::Path;
 
-use coffer_blobstore::{CredentialKind, Keyring, SlotInfo};
+use coffer_blobstore::env::Env;
+use coffer_blobstore::{
+    BlobTree, CredentialKind, Error, ErrorKind, Keyring, OpenOptions, SlotInfo,
+};
 use serde::Serialize;
 
 use super::init::kdf_cost;
-use crate::args::{KeyAdd, KeyCommand, KeyRemove};
+use crate::args::{KeyAdd, KeyCommand, KeyRemove, OneStore};
 use crate::failure::Outcome;
 use crate::moment::rfc3339;
 use crate::store;
@@ -85,37 +90,69 @@ fn list(store: &Path, json: bool) -> Outcome {
     results.finish()
 }
 
-fn add(args: &KeyAdd, quiet: bool) -> Outcome {
-    let (env, mut keyring) = store::open_keyring(&args.at.store, &args.at.secrets)?;
-    let cost = kdf_cost(&args.kdf)?;
-    let credential = args.new.credential(&args.at.store)?;
-    let number = keyring.add(&env, &credential, cost)?;
-    if !quiet {
-        note(format_args!("slot {number} opens the store now too"));
+/// Opens the keyring, lets it be changed and makes the store know the newest one.
+fn edit(at: &OneStore, change: impl FnOnce(&Env, &mut Keyring) -> Outcome) -> Outcome {
+    let (env, mut keyring) = store::open_keyring(&at.store, &at.secrets)?;
+    // One that was put back must not become the newest by being changed. A store that is damaged is
+    // no reason to keep a secret that others know.
+    if let Err(error) = make_known(&env, &mut keyring)
+        && error.kind() == ErrorKind::Authentication
+    {
+        return Err(store::cannot_open(&at.store, error));
+    }
+    change(&env, &mut keyring)?;
+    if let Err(error) = make_known(&env, &mut keyring) {
+        note(format_args!(
+            "the store cannot be opened and does not know of this ({error}): open it once, until then \
+             it takes the old key file for the newest where somebody puts it back"
+        ));
     }
     Ok(())
+}
+
+/// Opens the store, which remembers the generation of its keyring.
+fn make_known(env: &Env, keyring: &mut Keyring) -> Result<(), Error> {
+    let opening = OpenOptions {
+        background: false,
+        ..OpenOptions::default()
+    };
+    BlobTree::open_with_keyring(env.clone(), keyring, &opening)?.close()
+}
+
+fn add(args: &KeyAdd, quiet: bool) -> Outcome {
+    edit(&args.at, |env, keyring| {
+        let cost = kdf_cost(&args.kdf)?;
+        let credential = args.new.credential(&args.at.store)?;
+        let number = keyring.add(env, &credential, cost)?;
+        if !quiet {
+            note(format_args!("slot {number} opens the store now too"));
+        }
+        Ok(())
+    })
 }
 
 fn change(args: &KeyAdd, quiet: bool) -> Outcome {
-    let (env, mut keyring) = store::open_keyring(&args.at.store, &args.at.secrets)?;
-    let cost = kdf_cost(&args.kdf)?;
-    let credential = args.new.credential(&args.at.store)?;
-    let number = keyring.opened_by();
-    keyring.change(&env, &credential, cost)?;
-    if !quiet {
-        note(format_args!("slot {number} is changed"));
-        note("an old copy of the store, where there is one, still opens with the old secret");
-    }
-    Ok(())
+    edit(&args.at, |env, keyring| {
+        let cost = kdf_cost(&args.kdf)?;
+        let credential = args.new.credential(&args.at.store)?;
+        let number = keyring.opened_by();
+        keyring.change(env, &credential, cost)?;
+        if !quiet {
+            note(format_args!("slot {number} is changed"));
+            note("an old copy of the store, where there is one, still opens with the old secret");
+        }
+        Ok(())
+    })
 }
 
 fn remove(args: &KeyRemove, quiet: bool) -> Outcome {
-    let (env, mut keyring) = store::open_keyring(&args.at.store, &args.at.secrets)?;
-    let number = args.slot.unwrap_or_else(|| keyring.opened_by());
-    keyring.remove(&env, number)?;
-    if !quiet {
-        note(format_args!("slot {number} is removed"));
-        note("an old copy of the store, where there is one, still opens with the old secret");
-    }
-    Ok(())
+    edit(&args.at, |env, keyring| {
+        let number = args.slot.unwrap_or_else(|| keyring.opened_by());
+        keyring.remove(env, number)?;
+        if !quiet {
+            note(format_args!("slot {number} is removed"));
+            note("an old copy of the store, where there is one, still opens with the old secret");
+        }
+        Ok(())
+    })
 }

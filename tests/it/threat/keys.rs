@@ -6,9 +6,11 @@ use coffer_blobstore::{BlobTree, Credential, ErrorKind};
 use coffer_engine::Ecc;
 use coffer_tests::crash::CrashFs;
 use coffer_tests::image::Image;
+use coffer_tests::process::{CHEAP_KDF, PASSPHRASE, coffer, describe, limited};
 use coffer_tests::random::Rng;
 use coffer_tests::world::World;
 use std::collections::BTreeMap;
+use std::process::Output;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +37,7 @@ fn wrong_credentials_open_nothing() {
         assert!(kinds.contains(&error.kind()), "{error:?}");
         assert!(error.message().contains("passphrase"), "{error:?}");
     }
-    let same_bytes = coffer_tests::process::PASSPHRASE.as_bytes().to_vec();
+    let same_bytes = PASSPHRASE.as_bytes().to_vec();
     assert!(
         open(Credential::KeyFile(same_bytes.into())).is_err(),
         "a key file is no passphrase"
@@ -84,6 +86,99 @@ fn moved_key_slots_are_refused() {
             "{name} burnt: {verdict:?}"
         );
     }
+}
+
+const CHANGED: &str = "a passphrase that nobody else knows";
+
+/// `coffer key change` from the passphrase of the victim to [`CHANGED`].
+fn change_passphrase(victim: &Victim) -> Output {
+    let file = |name: &str, secret: &str| {
+        let path = victim.folder().with_file_name(name);
+        std::fs::write(&path, secret).unwrap();
+        path
+    };
+    limited(60, coffer())
+        .args(["key", "change", "--passphrase-file"])
+        .arg(file("old", PASSPHRASE))
+        .arg("--new-passphrase-file")
+        .arg(file("new", CHANGED))
+        .args(CHEAP_KDF)
+        .arg(victim.folder())
+        .output()
+        .unwrap()
+}
+
+fn opens_with(victim: &Victim, passphrase: &str) -> Result<(), ErrorKind> {
+    let credential = Credential::passphrase(passphrase.as_bytes());
+    let env = stores::os(&victim.folder());
+    let opened = BlobTree::open(env, &credential, &stores::open_options());
+    opened.map(drop).map_err(|error| error.kind())
+}
+
+/// The first of these images with the key file of the second.
+fn with_old_keyring(new: &Image, old: &Image) -> Image {
+    let mut image = new.clone();
+    for (name, bytes) in &mut image.0 {
+        if name.starts_with("KEYRING") {
+            bytes.clone_from(&old.0[name]);
+        }
+    }
+    image
+}
+
+#[test]
+fn an_old_key_file_put_back_is_refused() {
+    let victim = Victim::new(45, Ecc::None);
+    victim.image.write(&victim.folder());
+    let output = change_passphrase(&victim);
+    assert!(output.status.success(), "{}", describe(&output));
+    let changed = Image::read(&victim.folder());
+
+    // At once, without any opening in between.
+    let put_back = with_old_keyring(&changed, &victim.image);
+    put_back.write(&victim.folder());
+    for passphrase in [PASSPHRASE, CHANGED] {
+        let refused = opens_with(&victim, passphrase);
+        assert_eq!(refused, Err(ErrorKind::Authentication), "{passphrase}");
+    }
+    // Nor does changing it make it the newest.
+    let output = change_passphrase(&victim);
+    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+    let kept = Image::read(&victim.folder());
+    assert_eq!(kept.0["KEYRING"], put_back.0["KEYRING"]);
+    assert_eq!(kept.0["KEYRING.copy"], put_back.0["KEYRING.copy"]);
+
+    // Beside the new copy the old one counts for nothing.
+    for name in ["KEYRING", "KEYRING.copy"] {
+        let mut image = changed.clone();
+        image
+            .0
+            .insert(name.to_owned(), victim.image.0[name].clone());
+        image.write(&victim.folder());
+        let refused = opens_with(&victim, PASSPHRASE);
+        assert_eq!(refused, Err(ErrorKind::Authentication), "{name}");
+        assert_eq!(opens_with(&victim, CHANGED), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn a_store_that_does_not_open_learns_of_a_key_change_later() {
+    let victim = Victim::new(46, Ecc::None);
+    let mut damaged = victim.image.clone();
+    let current = damaged.0.remove("CURRENT").unwrap();
+    damaged.write(&victim.folder());
+    let output = change_passphrase(&victim);
+    assert!(output.status.success(), "{}", describe(&output));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.matches("open it once").count(), 1, "{said}");
+
+    let mut changed = Image::read(&victim.folder());
+    changed.0.insert("CURRENT".to_owned(), current);
+    changed.write(&victim.folder());
+    assert_eq!(opens_with(&victim, CHANGED), Ok(()));
+    with_old_keyring(&Image::read(&victim.folder()), &victim.image).write(&victim.folder());
+    let refused = opens_with(&victim, PASSPHRASE);
+    assert_eq!(refused, Err(ErrorKind::Authentication));
 }
 
 #[test]

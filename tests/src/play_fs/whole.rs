@@ -1,8 +1,11 @@
 //! Comparing everything, and remounting.
 
-use super::{Arc, BTreeMap, BTreeSet, CHUNK, Id, Op, Player, TOP, reopened};
+use super::op::{CHUNK, Op, SLOT_COUNT};
+use super::{Id, Player, TOP, reopened};
 use coffer_fusefs::attr::{Attr, Caller, Ino, Kind, OpenFlags, ROOT};
 use coffer_fusefs::{FileSystem, FsResult};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 const ROOT_CALLER: Caller = Caller {
     uid: 0,
@@ -124,7 +127,7 @@ impl Player {
 
     /// Ends the mount, cleanly or after a sync only, and mounts again.
     pub(super) fn remount(&mut self, clean: bool) {
-        for slot in 0..super::SLOT_COUNT {
+        for slot in 0..SLOT_COUNT {
             if clean {
                 self.close(slot);
                 self.let_go(slot);

@@ -4,13 +4,6 @@ use super::floors::{is_test_file, reexports};
 use super::{Tree, mask};
 
 const LINE_COUNT_MAX: usize = 500;
-/// Files that are still longer, and how long they may be: to be split, never to grow.
-const LONG_FILES: [(&str, usize); 4] = [
-    ("blobstore/src/keyring/mod.rs", 570),
-    ("fusefs/src/fuse/requests.rs", 600),
-    ("tests/src/model_fs.rs", 580),
-    ("tests/src/play_fs.rs", 710),
-];
 const EXPORT_COUNT_MAX: usize = 30;
 const UNSAFE_FILE_COUNT_MAX: usize = 6;
 
@@ -87,9 +80,8 @@ fn check_len(path: &str, text: &str, product: &str) -> Option<String> {
         .max()
         .unwrap_or(0);
     let count = code_end.min(test_start.max(1));
-    let known = LONG_FILES.iter().find(|(name, _)| *name == path);
-    let most = known.map_or(LINE_COUNT_MAX, |(_, most)| *most);
-    (count > most).then(|| format!("{path}: {count} lines without tests, {most} at most"))
+    (count > LINE_COUNT_MAX)
+        .then(|| format!("{path}: {count} lines without tests, {LINE_COUNT_MAX} at most"))
 }
 
 /// Names that belong to certain files only.

@@ -5,12 +5,14 @@
 
 extern crate std;
 
+use core::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 
-use rustix::fs;
+use rustix::fs::{self, Advice};
 use rustix::io::{self, Errno};
 
 use crate::env::File;
+use crate::env::os::ahead::Readahead;
 use crate::env::os::failed;
 use crate::error::{Error, Result};
 use crate::sync::Mutex;
@@ -21,6 +23,7 @@ pub(super) struct OsFile {
     id: FileId,
     fd: OwnedFd,
     end: Mutex<u64>,
+    ahead: Mutex<Readahead>,
 }
 
 impl OsFile {
@@ -30,7 +33,18 @@ impl OsFile {
             return Err(Error::corruption("not a regular file").in_file(id));
         }
         let end = Mutex::new(u64::try_from(stat.st_size).unwrap_or(0));
-        Ok(Self { id, fd, end })
+        let ahead = Mutex::new(Readahead::default());
+        Ok(Self { id, fd, end, ahead })
+    }
+
+    /// Has the system fetch what comes next, where the readers go forward.
+    fn read_ahead(&self, offset: u64, len: usize) {
+        let next = self.ahead.lock().note(offset, len);
+        if let Some(next) = next {
+            let len = NonZeroU64::new(next.end - next.start);
+            // A hint: a system that does not take it reads later.
+            let _ = fs::fadvise(&self.fd, next.start, len, Advice::WillNeed);
+        }
     }
 
     fn failed(&self, what: &'static str, errno: Errno) -> Error {
@@ -60,6 +74,7 @@ impl File for OsFile {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.read_ahead(offset, buf.len());
         let mut filled = 0;
         while filled < buf.len() {
             let at = offset + filled as u64;

@@ -10,6 +10,7 @@
 
 extern crate std;
 
+mod ahead;
 mod file;
 mod fs;
 

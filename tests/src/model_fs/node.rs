@@ -1,0 +1,133 @@
+//! A node of the model: attributes, and content as pages that hold data.
+
+use super::Id;
+use coffer_fusefs::attr::{Attr, Kind, Time};
+use std::collections::BTreeMap;
+
+const PAGE: u64 = 4096;
+
+/// A file, directory or anything else.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Type.
+    pub kind: Kind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Names.
+    pub nlink: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device.
+    pub rdev: u32,
+    /// Bytes; entries of a directory.
+    pub size: u64,
+    /// Times: access, modification, change, birth.
+    pub times: [Time; 4],
+    /// Target of a symbolic link.
+    pub target: Vec<u8>,
+    /// Extended attributes.
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Entries of a directory.
+    pub entries: BTreeMap<Vec<u8>, Id>,
+    pub(super) parent: Id,
+    pub(super) pages: BTreeMap<u64, Vec<u8>>,
+    pub(super) users: u32,
+}
+
+impl Node {
+    pub(super) fn new(kind: Kind, mode: u32, uid: u32, gid: u32, now: Time) -> Self {
+        Self {
+            kind,
+            mode,
+            nlink: if kind == Kind::Directory { 2 } else { 1 },
+            uid,
+            gid,
+            rdev: 0,
+            size: 0,
+            times: [now; 4],
+            target: Vec::new(),
+            xattrs: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            parent: 0,
+            pages: BTreeMap::new(),
+            users: 0,
+        }
+    }
+
+    /// Why `attr` is not how this node looks; none if it is.
+    #[must_use]
+    pub fn difference(&self, attr: &Attr) -> Option<String> {
+        let mine = (
+            (self.kind, self.mode, self.nlink, self.uid, self.gid),
+            (self.rdev, self.size, self.times),
+        );
+        let other = (
+            (attr.kind, attr.mode, attr.nlink, attr.uid, attr.gid),
+            (
+                attr.rdev,
+                attr.size,
+                [attr.atime, attr.mtime, attr.ctime, attr.btime],
+            ),
+        );
+        let has_data = self.pages.values().flatten().any(|&byte| byte != 0);
+        if mine != other {
+            Some(format!("model {mine:?}, attributes {other:?}"))
+        } else if has_data && attr.blocks == 0 {
+            Some("there is data, but no block".to_owned())
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn drop_suid(&mut self) {
+        if self.kind != Kind::Directory {
+            self.mode &= !0o4000;
+            if self.mode & 0o010 != 0 {
+                self.mode &= !0o2000;
+            }
+        }
+    }
+
+    pub(super) fn read(&self, offset: u64, len: usize) -> Vec<u8> {
+        let len = (len as u64).min(self.size.saturating_sub(offset));
+        let mut out = vec![0; len as usize];
+        let end = offset + len;
+        for (&page, bytes) in self.pages.range(offset / PAGE..end.div_ceil(PAGE)) {
+            let first = (page * PAGE).max(offset);
+            let last = ((page + 1) * PAGE).min(end);
+            let from = &bytes[(first - page * PAGE) as usize..(last - page * PAGE) as usize];
+            out[(first - offset) as usize..(last - offset) as usize].copy_from_slice(from);
+        }
+        out
+    }
+
+    pub(super) fn write(&mut self, offset: u64, data: &[u8]) {
+        let mut at = 0;
+        while at < data.len() {
+            let place = offset + at as u64;
+            let within = (place % PAGE) as usize;
+            let len = (PAGE as usize - within).min(data.len() - at);
+            let page = self.pages.entry(place / PAGE);
+            let page = page.or_insert_with(|| vec![0; PAGE as usize]);
+            page[within..within + len].copy_from_slice(&data[at..at + len]);
+            at += len;
+        }
+        self.size = self.size.max(offset + data.len() as u64);
+    }
+
+    pub(super) fn cut(&mut self, len: u64) {
+        self.pages.split_off(&len.div_ceil(PAGE));
+        if let Some(page) = self.pages.get_mut(&(len / PAGE)) {
+            page[(len % PAGE) as usize..].fill(0);
+        }
+        self.size = len;
+    }
+
+    /// Offsets around which there is data.
+    #[must_use]
+    pub fn places(&self) -> Vec<u64> {
+        self.pages.keys().map(|page| page * PAGE).collect()
+    }
+}
