@@ -61,6 +61,8 @@ pub(crate) struct BlobFiles {
     known: RwLock<BTreeMap<u64, Known>>,
     /// The file that takes new frames; creating the next one happens under this lock.
     active: Mutex<Option<Arc<BlobWriter>>>,
+    /// Held from choosing a file to finish until it is finished: each gets one footer.
+    finishing: Mutex<()>,
     /// Files of an earlier session that recovery asked about: unsynced perhaps.
     asked: Mutex<BTreeMap<u64, BlobReader>>,
     poisoned: AtomicBool,
@@ -95,6 +97,7 @@ impl BlobFiles {
             catalog: OnceLock::new(),
             known: RwLock::default(),
             active: Mutex::default(),
+            finishing: Mutex::default(),
             asked: Mutex::default(),
             poisoned: AtomicBool::new(false),
             clock: AtomicU64::new(0),
@@ -289,6 +292,7 @@ impl BlobFiles {
         if self.is_poisoned() {
             return Ok(false);
         }
+        let _turn = self.finishing.lock();
         let active = self.active.lock().as_ref().map(|writer| writer.number());
         let ready = |writer: &Arc<BlobWriter>| {
             Some(writer.number()) != active && !writer.is_claimed() && !writer.is_broken()

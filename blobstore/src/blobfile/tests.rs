@@ -91,6 +91,37 @@ impl Bench {
 }
 
 #[test]
+fn a_file_is_finished_once_whoever_comes_at_the_same_time() {
+    let bench = bench(StoreOptions {
+        blob_file_len: 1 << 16,
+        ..options()
+    });
+    let value = value(70_000, 1);
+    let mut pointers = vec![bench.put(&value)];
+    for round in 0..300 {
+        // The next file takes over; the one before is to be finished.
+        pointers.push(bench.put(&value));
+        let start = std::sync::Barrier::new(3);
+        let finish = || {
+            start.wait();
+            usize::from(bench.files.finish_one().unwrap())
+        };
+        let count: usize = std::thread::scope(|scope| {
+            let threads = [(); 3].map(|()| scope.spawn(finish));
+            threads.into_iter().map(|one| one.join().unwrap()).sum()
+        });
+        assert_eq!(count, 1, "round {round}");
+    }
+    let again = bench_over(bench.fs, bench.fake, options()).unwrap();
+    for pointer in pointers {
+        assert_eq!(
+            again.range(&pointer, 69_000, 1000).unwrap(),
+            value[69_000..]
+        );
+    }
+}
+
+#[test]
 fn values_of_all_lengths_round_trip_in_every_transform() {
     for preset in [Preset::RocksDbParity] {
         let mut options = options();
