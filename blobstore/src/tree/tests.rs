@@ -75,7 +75,7 @@ fn contents(tree: &BlobTree) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut found = BTreeMap::new();
     while let Some((key, value)) = scan.next().unwrap() {
         let bytes = value.bytes(tree).unwrap();
-        assert_eq!(value.len(), bytes.len() as u64);
+        assert_eq!(value.value_len().unwrap(), bytes.len() as u64);
         found.insert(key, bytes);
     }
     found
