@@ -16,35 +16,34 @@ use crate::failure::{Code, Failure, Outcome};
 /// Longer files are no passphrase and no key.
 const SECRET_LEN_MAX: usize = 1 << 20;
 
-/// One of the places a secret can come from.
+/// One of the places, other than the terminal, that a secret can come from.
 enum Source<'a> {
     PassphraseFile(&'a Path),
     PassphraseFd(u32),
     KeyFile(&'a Path),
-    Terminal,
 }
 
 impl Secrets {
     /// The credential of a store that is there already.
     pub(crate) fn credential(&self, store: &Path) -> Outcome<Credential> {
         match self.source() {
-            Source::Terminal => {
+            Some(source) => source.read(),
+            None => {
                 let prompt = format!("Passphrase for {}: ", store.display());
                 Ok(Credential::Passphrase(ask(&prompt, "--passphrase-file")?))
             }
-            other => other.read(),
         }
     }
 
     /// The credential of a store that is about to be made: asked for twice on a terminal.
     pub(crate) fn new_credential(&self, store: &Path) -> Outcome<Credential> {
         match self.source() {
-            Source::Terminal => ask_twice(store, "--passphrase-file"),
-            other => other.read(),
+            Some(source) => source.read(),
+            None => ask_twice(store, "--passphrase-file"),
         }
     }
 
-    fn source(&self) -> Source<'_> {
+    fn source(&self) -> Option<Source<'_>> {
         source(
             self.passphrase_file.as_deref(),
             self.passphrase_fd,
@@ -54,7 +53,7 @@ impl Secrets {
 
     /// Was a source named, so that nobody has to be asked?
     pub(crate) fn is_given(&self) -> bool {
-        !matches!(self.source(), Source::Terminal)
+        self.source().is_some()
     }
 }
 
@@ -66,23 +65,22 @@ impl NewSecrets {
             self.new_passphrase_fd,
             self.new_key_file.as_deref(),
         ) {
-            Source::Terminal => ask_twice(store, "--new-passphrase-file"),
-            other => other.read(),
+            Some(source) => source.read(),
+            None => ask_twice(store, "--new-passphrase-file"),
         }
     }
 }
 
+/// Where the options say that the secret is; nowhere: on the terminal.
 fn source<'a>(
     passphrase_file: Option<&'a Path>,
     passphrase_fd: Option<u32>,
     key_file: Option<&'a Path>,
-) -> Source<'a> {
-    match (passphrase_file, passphrase_fd, key_file) {
-        (Some(path), _, _) => Source::PassphraseFile(path),
-        (_, Some(fd), _) => Source::PassphraseFd(fd),
-        (_, _, Some(path)) => Source::KeyFile(path),
-        _ => Source::Terminal,
-    }
+) -> Option<Source<'a>> {
+    passphrase_file
+        .map(Source::PassphraseFile)
+        .or(passphrase_fd.map(Source::PassphraseFd))
+        .or(key_file.map(Source::KeyFile))
 }
 
 impl Source<'_> {
@@ -111,7 +109,6 @@ impl Source<'_> {
                 }
                 Ok(Credential::KeyFile(key))
             }
-            Self::Terminal => Err(Failure::new(Code::General, "the terminal is not a file")),
         }
     }
 }
