@@ -136,6 +136,7 @@ fn replace(
         }
         _ => {}
     }
+    let replaces = local.symlink_metadata().is_ok();
     let temporary = beside(local)?;
     let written = OpenOptions::new()
         .write(true)
@@ -147,6 +148,10 @@ fn replace(
             let mut buffered = BufWriter::with_capacity(1 << 20, file);
             copy(&mut buffered)?;
             buffered.flush().map_err(failed)?;
+            if replaces {
+                // The new file before its name: a power cut leaves one of the two, whole.
+                buffered.get_ref().sync_all().map_err(failed)?;
+            }
             std::fs::rename(&temporary, local).map_err(failed)
         });
     if written.is_err() {
