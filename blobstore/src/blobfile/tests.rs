@@ -96,29 +96,34 @@ fn a_file_is_finished_once_whoever_comes_at_the_same_time() {
         blob_file_len: 1 << 16,
         ..options()
     });
-    let value = value(70_000, 1);
-    let mut pointers = vec![bench.put(&value)];
-    for round in 0..300 {
-        // The next file takes over; the one before is to be finished.
-        pointers.push(bench.put(&value));
-        let start = std::sync::Barrier::new(3);
-        let finish = || {
-            start.wait();
-            usize::from(bench.files.finish_one().unwrap())
-        };
-        let count: usize = std::thread::scope(|scope| {
-            let threads = [(); 3].map(|()| scope.spawn(finish));
-            threads.into_iter().map(|one| one.join().unwrap()).sum()
-        });
-        assert_eq!(count, 1, "round {round}");
-    }
+    let value = value(200_000, 1);
+    // Each value fills a file; the last one stays the active file.
+    let pointers: Vec<BlobPointer> = (0..60).map(|_| bench.put(&value)).collect();
+    let finish = || core::iter::repeat_with(|| bench.files.finish_one().unwrap());
+    let count: usize = std::thread::scope(|scope| {
+        let run = || finish().take_while(|finished| *finished).count();
+        let threads = [(); 4].map(|()| scope.spawn(run));
+        threads.into_iter().map(|one| one.join().unwrap()).sum()
+    });
+    assert_eq!(count, pointers.len() - 1);
     let again = bench_over(bench.fs, bench.fake, options()).unwrap();
     for pointer in pointers {
         assert_eq!(
-            again.range(&pointer, 69_000, 1000).unwrap(),
-            value[69_000..]
+            again.range(&pointer, 199_000, 1000).unwrap(),
+            value[199_000..]
         );
     }
+}
+
+#[test]
+fn a_second_footer_is_refused() {
+    let bench = bench(options());
+    bench.put(&value(10_000, 1));
+    let writers = bench.files.writers();
+    let writer = writers.first().unwrap();
+    let root = writer.finish().unwrap();
+    assert!(writer.finish().is_err());
+    assert_eq!(writer.len(), root.len);
 }
 
 #[test]
