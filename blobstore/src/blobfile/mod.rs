@@ -469,4 +469,4 @@ fn blob_id(number: u64) -> FileId {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
