@@ -5,9 +5,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::RawFd;
 use std::path::Path;
 
 use coffer_blobstore::Credential;
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::args::{NewSecrets, Secrets};
@@ -96,8 +99,7 @@ impl Source<'_> {
                 let line = if fd == 0 {
                     first_line(io::stdin().lock(), &name)
                 } else {
-                    let file = File::open(format!("/proc/self/fd/{fd}"))
-                        .map_err(|error| Failure::io(&name, &error))?;
+                    let file = descriptor(fd).map_err(|error| Failure::io(&name, &error))?;
                     first_line(file, &name)
                 };
                 Ok(Credential::Passphrase(line?))
@@ -110,6 +112,19 @@ impl Source<'_> {
                 Ok(Credential::KeyFile(key))
             }
         }
+    }
+}
+
+/// An open descriptor of this process, its position shared: a second secret follows the first.
+fn descriptor(fd: u32) -> io::Result<File> {
+    let raw = RawFd::try_from(fd).map_err(|_| Errno::BADF)?;
+    let process = pidfd_open(getpid(), PidfdFlags::empty())
+        .and_then(|own| pidfd_getfd(own, raw, PidfdGetfdFlags::empty()));
+    match process {
+        Ok(copy) => Ok(File::from(copy)),
+        // Forbidden to processes in some containers.
+        Err(Errno::PERM | Errno::NOSYS) => File::open(format!("/proc/self/fd/{fd}")),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -214,6 +229,9 @@ fn ask_twice(store: &Path, option: &str) -> Outcome<Credential> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{MemfdFlags, memfd_create};
+    use std::io::{Seek, Write};
+    use std::os::fd::AsRawFd;
 
     fn line(bytes: &[u8]) -> Result<Vec<u8>, Code> {
         first_line(bytes, "test")
@@ -227,6 +245,27 @@ mod tests {
         assert_eq!(line(b" secret \r\n"), Ok(b" secret ".to_vec()));
         assert_eq!(line(b"no newline"), Ok(b"no newline".to_vec()));
         assert_eq!(line(&[b'x'; 5000]), Ok(vec![b'x'; 5000]));
+    }
+
+    #[test]
+    fn a_descriptor_is_read_where_it_stands() {
+        let memory = memfd_create("secrets", MemfdFlags::empty());
+        let mut file = File::from(memory.expect("a file"));
+        file.write_all(b"one\ntwo\n").expect("written");
+        file.rewind().expect("rewound");
+        let source = Source::PassphraseFd(file.as_raw_fd().try_into().expect("open"));
+        for expected in ["one", "two"] {
+            let Ok(Credential::Passphrase(line)) = source.read() else {
+                unreachable!("a passphrase");
+            };
+            assert_eq!(*line, expected.as_bytes());
+        }
+        assert_eq!(
+            source.read().map_err(|error| error.code).err(),
+            Some(Code::Usage)
+        );
+        let closed = Source::PassphraseFd(u32::MAX).read();
+        assert!(closed.is_err());
     }
 
     #[test]
