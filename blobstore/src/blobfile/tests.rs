@@ -91,31 +91,6 @@ impl Bench {
 }
 
 #[test]
-fn a_file_is_finished_once_whoever_comes_at_the_same_time() {
-    let bench = bench(StoreOptions {
-        blob_file_len: 1 << 16,
-        ..options()
-    });
-    let value = value(200_000, 1);
-    // Each value fills a file; the last one stays the active file.
-    let pointers: Vec<BlobPointer> = (0..60).map(|_| bench.put(&value)).collect();
-    let finish = || core::iter::repeat_with(|| bench.files.finish_one().unwrap());
-    let count: usize = std::thread::scope(|scope| {
-        let run = || finish().take_while(|finished| *finished).count();
-        let threads = [(); 4].map(|()| scope.spawn(run));
-        threads.into_iter().map(|one| one.join().unwrap()).sum()
-    });
-    assert_eq!(count, pointers.len() - 1);
-    let again = bench_over(bench.fs, bench.fake, options()).unwrap();
-    for pointer in pointers {
-        assert_eq!(
-            again.range(&pointer, 199_000, 1000).unwrap(),
-            value[199_000..]
-        );
-    }
-}
-
-#[test]
 fn a_second_footer_is_refused() {
     let bench = bench(options());
     bench.put(&value(10_000, 1));
