@@ -191,6 +191,10 @@ pub struct Options {
     pub level_ratio: u64,
     /// Bytes of one table.
     pub table_len: u64,
+    /// Pieces that one compaction is cut into at most, to be worked on by several threads.
+    pub subcompaction_count_max: usize,
+    /// Bytes per second that compactions write at most; 0 sets no bound.
+    pub compaction_bytes_per_s_max: u64,
     /// Bytes of the log that may wait in memory while no write asks for a sync.
     pub wal_buffer_len: usize,
 }
@@ -212,6 +216,8 @@ impl Default for Options {
             level_base_len: 64 << 20,
             level_ratio: 10,
             table_len: 32 << 20,
+            subcompaction_count_max: 4,
+            compaction_bytes_per_s_max: 0,
             wal_buffer_len: 64 << 10,
         }
     }

@@ -24,6 +24,8 @@ pub struct Stats {
     pub cache_hit_count: u64,
     /// Blocks not found in the cache.
     pub cache_miss_count: u64,
+    /// Compactions that run.
+    pub compaction_count: usize,
     /// A compaction met damage beyond repair; none is picked until the store is opened again.
     pub is_uncompactable: bool,
     /// Edits of the manifest since the store was made.

@@ -1,98 +1,96 @@
 //! Which tables to compact next: a pure decision over a version.
 //!
-//! - Level sizes are dynamic: they are computed up from the deepest level that holds data, so
-//!   that most of the data lies in the last level however small the store is.
-//! - A plan for level 0 takes all its tables; a plan for a deeper level one table, the one that
-//!   rewrites the fewest bytes below for each of its own.
-//! - A plan is a trivial move when nothing has to be merged: the edit alone does it.
+//! - From a deeper level goes one table: the one that rewrites the fewest bytes below for each of
+//!   its own, among those that no running compaction stands in the way of.
+//! - Level 0 goes down oldest first, all that no running compaction holds. Where it cannot go down
+//!   now, its newest tables are merged among themselves, so that they do not pile up.
+//! - What goes down from level 0 leaves nothing older behind; what is merged within it are
+//!   neighbours. So newer entries always lie above older ones.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
+use crate::compaction::claims::Claims;
+use crate::compaction::plan::Plan;
+use crate::compaction::targets::{BOTTOM, FULL, Targets};
 use crate::options::Options;
 use crate::table::LiveTable;
-use crate::version::{LEVEL_COUNT, Version};
+use crate::version::Version;
 
-const BOTTOM: usize = LEVEL_COUNT - 1;
-
-/// Tables to merge, and where the outcome goes.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    /// Where the upper inputs are.
-    pub(crate) level: usize,
-    /// Where the output goes.
-    pub(crate) output_level: usize,
-    /// Tables of `level`.
-    pub(crate) upper: Vec<Arc<LiveTable>>,
-    /// Tables of `output_level`; empty when both levels are the same.
-    pub(crate) lower: Vec<Arc<LiveTable>>,
-    /// Nothing to merge: only the level changes.
-    pub(crate) trivial: bool,
-}
-
-impl Plan {
-    fn new(
-        version: &Version,
-        level: usize,
-        output_level: usize,
-        upper: Vec<Arc<LiveTable>>,
-    ) -> Self {
-        let lower = match key_range(&upper) {
-            Some((smallest, largest)) if level != output_level => {
-                version.overlapping(output_level, smallest, largest)
-            }
-            _ => Vec::new(),
-        };
-        let trivial = level != output_level && lower.is_empty() && are_disjoint(&upper);
-        Self {
-            level,
-            output_level,
-            upper,
-            lower,
-            trivial,
-        }
-    }
-
-    /// All inputs with their levels.
-    pub(crate) fn inputs(&self) -> impl Iterator<Item = (usize, &Arc<LiveTable>)> {
-        let upper = self.upper.iter().map(|table| (self.level, table));
-        upper.chain(self.lower.iter().map(|table| (self.output_level, table)))
-    }
-
-    /// Bytes to read.
-    pub(crate) fn input_len(&self) -> u64 {
-        self.inputs().map(|(_, table)| table.meta().root.len).sum()
-    }
-}
-
-/// The compaction that is needed most, if any.
-pub(crate) fn pick(version: &Version, options: &Options) -> Option<Plan> {
-    let targets = Targets::new(version, options);
-    let level_0_score = score(version.level(0).len() as u64, options.level0_trigger as u64);
-    let deeper = (1..BOTTOM).map(|level| (targets.score(version, level), level));
-    let (score, level) = deeper
-        .chain([(level_0_score, 0)])
-        .max_by_key(|&(score, _)| score)?;
-    if score < FULL {
+/// The compaction that is needed most among those that may begin, if any.
+pub(crate) fn pick(version: &Version, options: &Options, claims: &Claims) -> Option<Plan> {
+    if !claims.is_open() {
         return None;
     }
-    if level == 0 {
-        let upper = version.level(0).to_vec();
-        return Some(Plan::new(version, 0, targets.base, upper));
+    let targets = Targets::new(version, options);
+    let score = |level| targets.score(version, options, claims, level);
+    let mut levels: Vec<_> = (0..BOTTOM).map(|level| (score(level), level)).collect();
+    levels.retain(|&(score, _)| score >= FULL);
+    levels.sort_by_key(|&(score, level)| (Reverse(score), level));
+    levels.into_iter().find_map(|(_, level)| match level {
+        0 => pick_level_0(version, options, claims, targets.base),
+        _ => pick_deeper(version, options, claims, level),
+    })
+}
+
+fn pick_level_0(
+    version: &Version,
+    options: &Options,
+    claims: &Claims,
+    base: usize,
+) -> Option<Plan> {
+    let list = version.level(0);
+    let is_claimed = |table: &Arc<LiveTable>| claims.is_claimed(table.meta().number);
+    let newest_len = list.iter().position(is_claimed).unwrap_or(list.len());
+    let oldest_from = list.iter().rposition(is_claimed).map_or(0, |last| last + 1);
+    let (_, oldest) = list.split_at(oldest_from);
+    if oldest.len() >= options.level0_trigger {
+        let plan = Plan::new(version, options, 0, base, oldest.to_vec());
+        if claims.allows(&plan) {
+            return Some(plan);
+        }
     }
-    let below = |table: &Arc<LiveTable>| -> u64 {
+    let (newest, _) = list.split_at(newest_len);
+    let upper = merge_within(newest, options.level0_trigger.max(2))?;
+    let plan = Plan::new(version, options, 0, 0, upper.to_vec());
+    claims.allows(&plan).then_some(plan)
+}
+
+/// The newest tables, as long as each one more makes it cheaper to be rid of one.
+fn merge_within(newest: &[Arc<LiveTable>], count_min: usize) -> Option<&[Arc<LiveTable>]> {
+    let (mut len, mut count, mut cost) = (0, 0, u64::MAX);
+    for table in newest {
+        len += table.meta().root.len;
+        // Of `count` tables all but one go.
+        let next = len.checked_div(count as u64).unwrap_or(u64::MAX);
+        if next > cost {
+            break;
+        }
+        (count, cost) = (count + 1, next);
+    }
+    (count >= count_min).then(|| &newest[..count])
+}
+
+fn pick_deeper(
+    version: &Version,
+    options: &Options,
+    claims: &Claims,
+    level: usize,
+) -> Option<Plan> {
+    let cost = |table: &Arc<LiveTable>| -> u64 {
         let meta = table.meta();
         let lower = version.overlapping(level + 1, &meta.smallest, &meta.largest);
-        lower.iter().map(|table| table.meta().root.len).sum()
+        let below: u64 = lower.iter().map(|table| table.meta().root.len).sum();
+        below.saturating_mul(FULL) / meta.root.len.max(1)
     };
-    let cost = |table: &&Arc<LiveTable>| below(table) * FULL / table.meta().root.len.max(1);
-    let table = version.level(level).iter().min_by_key(cost)?;
-    Some(Plan::new(
-        version,
-        level,
-        level + 1,
-        alloc::vec![Arc::clone(table)],
-    ))
+    let mut tables: Vec<_> = version.level(level).iter().collect();
+    tables.sort_by_cached_key(|table| cost(table));
+    tables.into_iter().find_map(|table| {
+        let upper = alloc::vec![Arc::clone(table)];
+        let plan = Plan::new(version, options, level, level + 1, upper);
+        claims.allows(&plan).then_some(plan)
+    })
 }
 
 /// The next step of a compaction of all keys in `smallest..=largest`, from `level` down by one;
@@ -108,18 +106,15 @@ pub(crate) fn pick_range(
         let meta = table.meta();
         *smallest <= *meta.largest && largest.is_none_or(|largest| *meta.smallest <= *largest)
     };
-    let hits: Vec<_> = version
-        .level(level)
-        .iter()
-        .filter(in_range)
-        .cloned()
-        .collect();
+    let tables = version.level(level).iter();
+    let hits: Vec<_> = tables.filter(in_range).cloned().collect();
     if hits.is_empty() {
         return None;
     }
     if level == 0 {
         let base = Targets::new(version, options).base;
-        return Some(Plan::new(version, 0, base, version.level(0).to_vec()));
+        let upper = version.level(0).to_vec();
+        return Some(Plan::new(version, options, 0, base, upper));
     }
     let mut upper = Vec::new();
     let mut len = 0;
@@ -130,13 +125,14 @@ pub(crate) fn pick_range(
             break;
         }
     }
-    Some(Plan::new(version, level, level + 1, upper))
+    Some(Plan::new(version, options, level, level + 1, upper))
 }
 
 /// Rewrites tables of the deepest level that holds data: those in the range with a number below
 /// `before`, a few at a time.
 pub(crate) fn pick_rewrite(
     version: &Version,
+    options: &Options,
     level: usize,
     smallest: &[u8],
     largest: Option<&[u8]>,
@@ -148,81 +144,17 @@ pub(crate) fn pick_rewrite(
             && *smallest <= *meta.largest
             && largest.is_none_or(|largest| *meta.smallest <= *largest)
     })?;
-    Some(Plan::new(
-        version,
-        level,
-        level,
-        alloc::vec![Arc::clone(table)],
-    ))
-}
-
-/// Score of a level that has just reached its target.
-const FULL: u64 = 1000;
-
-fn score(len: u64, target: u64) -> u64 {
-    len.saturating_mul(FULL) / target.max(1)
-}
-
-/// How large each level may grow.
-struct Targets {
-    /// Where level 0 goes.
-    base: usize,
-    lens: [u64; LEVEL_COUNT],
-}
-
-impl Targets {
-    fn new(version: &Version, options: &Options) -> Self {
-        let base_len = options.level_base_len.max(1);
-        let ratio = options.level_ratio.max(2);
-        let mut lens = [u64::MAX; LEVEL_COUNT];
-        let mut base = BOTTOM;
-        let mut target = version.level_len(BOTTOM).max(base_len);
-        while target > base_len && base > 1 {
-            target = (target / ratio).max(base_len);
-            base -= 1;
-            lens[base] = target;
-        }
-        // Data above the base comes from a time when the store was larger: it goes down first.
-        if let Some(first) = (1..base).find(|&level| !version.level(level).is_empty()) {
-            for len in &mut lens[first..base] {
-                *len = 1;
-            }
-            base = first;
-        }
-        Self { base, lens }
-    }
-
-    fn score(&self, version: &Version, level: usize) -> u64 {
-        score(version.level_len(level), self.lens[level])
-    }
-}
-
-fn key_range(tables: &[Arc<LiveTable>]) -> Option<(&[u8], &[u8])> {
-    let smallest = tables
-        .iter()
-        .map(|table| table.meta().smallest.as_slice())
-        .min()?;
-    let largest = tables
-        .iter()
-        .map(|table| table.meta().largest.as_slice())
-        .max()?;
-    Some((smallest, largest))
-}
-
-fn are_disjoint(tables: &[Arc<LiveTable>]) -> bool {
-    let mut ranges: Vec<_> = tables
-        .iter()
-        .map(|table| (&table.meta().smallest, &table.meta().largest))
-        .collect();
-    ranges.sort();
-    ranges.windows(2).all(|pair| pair[0].1 < pair[1].0)
+    let upper = alloc::vec![Arc::clone(table)];
+    Some(Plan::new(version, options, level, level, upper))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compaction::plan::key_range;
     use crate::file::FileRoot;
     use crate::table::TableMeta;
+    use alloc::collections::BTreeMap;
     use alloc::format;
     use proptest::prelude::*;
 
@@ -247,23 +179,27 @@ mod tests {
         })
     }
 
+    fn next(version: &Version) -> Option<Plan> {
+        pick(version, &options(), &Claims::default())
+    }
+
     #[test]
     fn an_empty_store_needs_nothing() {
-        assert!(pick(&Version::empty(), &options()).is_none());
+        assert!(next(&Version::empty()).is_none());
     }
 
     #[test]
     fn level_0_goes_to_the_bottom_of_a_small_store_as_a_whole() {
         let added: Vec<_> = (0..4).map(|i| (0, table(i, 0, 9, 20))).collect();
         let version = Version::empty().apply(&[], &added).unwrap();
-        let plan = pick(&version, &options()).unwrap();
+        let plan = next(&version).unwrap();
         assert_eq!(
             (plan.level, plan.output_level, plan.upper.len()),
             (0, BOTTOM, 4)
         );
         assert!(!plan.trivial);
         let version = version.apply(&[(0, 3)], &[]).unwrap();
-        assert!(pick(&version, &options()).is_none());
+        assert!(next(&version).is_none());
     }
 
     #[test]
@@ -272,11 +208,11 @@ mod tests {
             .map(|i| (0, table(i.into(), 10 * i, 10 * i + 9, 20)))
             .collect();
         let version = Version::empty().apply(&[], &added).unwrap();
-        assert!(pick(&version, &options()).unwrap().trivial);
+        assert!(next(&version).unwrap().trivial);
         let version = version
             .apply(&[], &[(BOTTOM, table(9, 25, 26, 20))])
             .unwrap();
-        let plan = pick(&version, &options()).unwrap();
+        let plan = next(&version).unwrap();
         assert!(!plan.trivial);
         assert_eq!(plan.lower.len(), 1);
     }
@@ -285,7 +221,7 @@ mod tests {
     /// a version hold at each step (`apply` checks them).
     fn settle(mut version: Version, options: &Options, next: &mut u64) -> Version {
         for _ in 0..2000 {
-            let Some(plan) = pick(&version, options) else {
+            let Some(plan) = pick(&version, options, &Claims::default()) else {
                 return version;
             };
             assert!(plan.output_level > plan.level);
@@ -345,8 +281,122 @@ mod tests {
             }
             let targets = Targets::new(&version, &options);
             for level in 1..BOTTOM {
-                prop_assert!(targets.score(&version, level) < FULL);
+                let score = targets.score(&version, &options, &Claims::default(), level);
+                prop_assert!(score < FULL);
             }
+        }
+    }
+
+    #[test]
+    fn level_0_that_cannot_go_down_is_merged_within_itself() {
+        let added: Vec<_> = (0..4).map(|i| (0, table(i, 0, 9, 20))).collect();
+        let version = Version::empty().apply(&[], &added).unwrap();
+        let mut claims = Claims::default();
+        let down = pick(&version, &options(), &claims).unwrap();
+        let id = claims.claim(&down);
+        assert!(pick(&version, &options(), &claims).is_none());
+        // A large one from an earlier merge, then small ones.
+        let added: Vec<_> = (4..9)
+            .map(|i| (0, table(i, 0, 9, if i == 4 { 500 } else { 20 })))
+            .collect();
+        let version = version.apply(&[], &added).unwrap();
+        let within = pick(&version, &options(), &claims).unwrap();
+        assert!(within.is_within_level_0());
+        assert_eq!(numbers(&within), [8, 7, 6, 5]);
+        claims.claim(&within);
+        assert!(pick(&version, &options(), &claims).is_none());
+        claims.release(id);
+        // The four that are merged stay: what is older than they may go down.
+        let oldest = pick(&version, &options(), &claims).unwrap();
+        assert_eq!(
+            (numbers(&oldest), oldest.output_level),
+            (alloc::vec![4, 3, 2, 1, 0], BOTTOM)
+        );
+        claims.wait_for_whole();
+        assert!(!claims.claim_whole());
+        assert!(pick(&version, &options(), &claims).is_none());
+    }
+
+    fn numbers(plan: &Plan) -> Vec<u64> {
+        plan.upper.iter().map(|table| table.meta().number).collect()
+    }
+
+    /// Where every key is, by table: newer entries above older ones.
+    #[derive(Clone, Default)]
+    struct Paper(BTreeMap<u64, BTreeMap<u32, u64>>);
+
+    impl Paper {
+        /// Of each key the newest number in any of the tables.
+        fn merged(&self, tables: &[u64]) -> BTreeMap<u32, u64> {
+            let mut merged = BTreeMap::new();
+            for (key, seqno) in tables.iter().flat_map(|number| &self.0[number]) {
+                let newest = merged.entry(*key).or_insert(0);
+                *newest = (*newest).max(*seqno);
+            }
+            merged
+        }
+
+        /// The entry that a reader finds first.
+        fn find(&self, version: &Version, key: u32) -> Option<u64> {
+            version
+                .tables()
+                .find_map(|(_, table)| self.0[&table.meta().number].get(&key).copied())
+        }
+
+        fn add(&mut self, number: u64, entries: BTreeMap<u32, u64>) -> Option<Arc<LiveTable>> {
+            let (first, last) = (*entries.keys().next()?, *entries.keys().last()?);
+            let newest = *entries.values().max()?;
+            let len = 10 * entries.len() as u64;
+            self.0.insert(number, entries);
+            Some(LiveTable::new(TableMeta {
+                last_seqno: newest,
+                ..table(number, first, last, len).meta().clone()
+            }))
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Flushes, beginnings and ends of compactions in any order: levels never overlap (`apply`
+        /// checks), and a reader always meets the newest entry of a key first.
+        #[test]
+        fn compactions_side_by_side_keep_the_order_of_history(
+            steps in prop::collection::vec((0_u8..4, any::<u16>(), prop::collection::btree_set(0_u32..60, 1..12)), 1..120),
+        ) {
+            let options = Options { table_len: 60, ..options() };
+            let (mut version, mut paper, mut model) = (Version::empty(), Paper::default(), BTreeMap::new());
+            let (mut claims, mut running) = (Claims::default(), Vec::new());
+            let (mut number, mut most) = (0, 0);
+            for (step, which, keys) in steps {
+                number += 100;
+                if step < 2 {
+                    let entries: BTreeMap<_, _> = keys.iter().map(|&key| (key, number)).collect();
+                    model.extend(entries.clone());
+                    let new = paper.add(number, entries).unwrap();
+                    version = version.apply(&[], &[(0, new)]).unwrap();
+                } else if step == 2 && let Some(plan) = pick(&version, &options, &claims) {
+                    running.push((claims.claim(&plan), plan));
+                } else if !running.is_empty() {
+                    let (id, plan) = running.swap_remove(usize::from(which) % running.len());
+                    let inputs: Vec<_> = plan.inputs().map(|(level, t)| (level, t.meta().number)).collect();
+                    let merged = paper.merged(&inputs.iter().map(|input| input.1).collect::<Vec<_>>());
+                    let merged: Vec<_> = merged.into_iter().collect();
+                    let table_len = if plan.is_within_level_0() { merged.len() } else { 6 };
+                    let mut added = Vec::new();
+                    for (i, part) in merged.chunks(table_len.max(1)).enumerate() {
+                        let new = paper.add(number + i as u64, part.iter().copied().collect());
+                        added.extend(new.map(|new| (plan.output_level, new)));
+                    }
+                    version = version.apply(&inputs, &added).unwrap();
+                    claims.release(id);
+                }
+                most = most.max(running.len());
+                for (key, newest) in &model {
+                    prop_assert_eq!(paper.find(&version, *key), Some(*newest));
+                }
+            }
+            prop_assert!(most < 20);
         }
     }
 }

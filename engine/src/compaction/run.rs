@@ -1,4 +1,4 @@
-//! Carries out a flush or a compaction: entries in, tables out.
+//! Carries out a flush or a compaction, or a piece of one: entries in, tables out.
 //!
 //! - Input is in internal order; the output holds, for every reader, the same answers.
 //! - Tables are cut between two keys, never between two versions of one.
@@ -9,16 +9,17 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::compaction::retention::{Fate, Retention};
+use crate::compaction::split::Cutter;
 use crate::entry::{EntryCursor, EntryRef};
 use crate::env::File;
 use crate::error::Result;
 use crate::hook::IndirectSession;
 use crate::table::{TableMeta, TableWriter};
-use crate::types::KeyKind;
+use crate::types::{KeyKind, SEQNO_MAX};
 use crate::version::AnnexUpdates;
 
-/// Entries between two calls of `Job::between`.
-const ENTRIES_BETWEEN: u32 = 1024;
+/// Work between two calls of `Job::between`: entries, and KiB of them.
+const WORK_BETWEEN: usize = 1024;
 
 /// What a flush or compaction needs besides its input.
 pub(crate) struct Job<'a> {
@@ -30,19 +31,24 @@ pub(crate) struct Job<'a> {
     pub(crate) new_table: &'a mut dyn FnMut() -> Result<TableWriter>,
     /// Makes a whole table durable.
     pub(crate) sync: &'a dyn Fn(&dyn File) -> Result<()>,
-    /// Bytes after which a table ends.
-    pub(crate) table_len: u64,
-    /// Called now and then: lets urgent work go first, or ends this one.
-    pub(crate) between: &'a mut dyn FnMut() -> Result<()>,
+    pub(crate) cutter: Cutter,
+    /// Keys from here on, and before there; `None` is the end of all keys.
+    pub(crate) first: &'a [u8],
+    pub(crate) end: Option<&'a [u8]>,
+    /// Called now and then with the bytes written since: lets urgent work go first, slows this
+    /// one down, or ends it.
+    pub(crate) between: &'a mut dyn FnMut(u64) -> Result<()>,
 }
 
 /// What came out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Output {
     pub(crate) tables: Vec<TableMeta>,
     pub(crate) annex: AnnexUpdates,
     /// Does any entry hold a pointer?
     pub(crate) has_pointers: bool,
+    /// What watched the work; to be finished when all of it is done.
+    sessions: Vec<Box<dyn IndirectSession>>,
 }
 
 impl Output {
@@ -50,30 +56,48 @@ impl Output {
     pub(crate) fn len(&self) -> u64 {
         self.tables.iter().map(|table| table.root.len).sum()
     }
+
+    /// Adds the outcome of the next piece.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.tables.extend(other.tables);
+        self.annex.extend(other.annex);
+        self.has_pointers |= other.has_pointers;
+        self.sessions.extend(other.sessions);
+    }
+
+    /// Ends the watch: the updates of the annex are those of all that came out.
+    pub(crate) fn end_sessions(&mut self) -> Result<()> {
+        for session in self.sessions.drain(..) {
+            self.annex.extend(session.finish()?);
+        }
+        Ok(())
+    }
 }
 
-/// Reads `cursor` to its end and writes what survives.
+/// Reads `cursor` over the keys of the job and writes what survives.
 pub(crate) fn run(cursor: &mut dyn EntryCursor, mut job: Job<'_>) -> Result<Output> {
     let mut output = Output::default();
     let mut writer: Option<TableWriter> = None;
     let mut key = Vec::new();
-    let mut until_between = ENTRIES_BETWEEN;
+    let (mut work, mut told_len) = (0, 0);
     let mut at_start = true;
-    cursor.seek_first()?;
+    cursor.seek(job.first, SEQNO_MAX)?;
     while let Some(entry) = cursor.current() {
         let new_key = at_start || key != entry.key;
         if new_key {
+            if job.end.is_some_and(|end| entry.key >= end) {
+                break;
+            }
             key.clear();
             key.extend_from_slice(entry.key);
             job.retention.next_key();
             at_start = false;
-            if writer
-                .as_ref()
-                .is_some_and(|writer| writer.len() >= job.table_len)
-            {
+            let len = writer.as_ref().map_or(0, TableWriter::len);
+            if job.cutter.ends_before(entry.key, len) {
                 job.finish(&mut writer, &mut output)?;
             }
         }
+        work += 1 + (entry.key.len() + entry.value.len()) / 1024;
         if job.keep(&entry) {
             let writer = match &mut writer {
                 Some(writer) => writer,
@@ -82,17 +106,17 @@ pub(crate) fn run(cursor: &mut dyn EntryCursor, mut job: Job<'_>) -> Result<Outp
             output.has_pointers |= entry.kind == KeyKind::Indirect;
             job.add(&entry, writer)?;
         }
-        until_between -= 1;
-        if until_between == 0 {
-            until_between = ENTRIES_BETWEEN;
-            (job.between)()?;
+        if work >= WORK_BETWEEN {
+            work = 0;
+            let len = output.len() + writer.as_ref().map_or(0, TableWriter::len);
+            (job.between)(len.saturating_sub(told_len))?;
+            told_len = len;
         }
         cursor.next()?;
     }
     job.finish(&mut writer, &mut output)?;
-    if let Some(session) = job.session {
-        output.annex = session.finish()?;
-    }
+    (job.between)(output.len().saturating_sub(told_len))?;
+    output.sessions.extend(job.session);
     Ok(output)
 }
 

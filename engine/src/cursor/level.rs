@@ -1,19 +1,34 @@
-//! Walks all tables of a level below 0 as one: they ascend and do not overlap.
+//! Walks tables that ascend and do not overlap as one: a level below 0, or a part of it.
 //!
 //! - At most one table is under the cursor; it is opened when the cursor reaches it.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::entry::{EntryCursor, EntryRef};
 use crate::error::Result;
-use crate::table::{Fill, TableCursor, TableOpener};
+use crate::table::{Fill, LiveTable, TableCursor, TableOpener};
 use crate::types::SeqNo;
 use crate::version::Version;
 
-/// A cursor over one level.
+/// Which tables.
+enum Run {
+    Level(Arc<Version>, usize),
+    Some(Vec<Arc<LiveTable>>),
+}
+
+impl Run {
+    fn tables(&self) -> &[Arc<LiveTable>] {
+        match self {
+            Self::Level(version, level) => version.level(*level),
+            Self::Some(tables) => tables,
+        }
+    }
+}
+
+/// A cursor over a sorted run of tables.
 pub(crate) struct LevelCursor {
-    version: Arc<Version>,
-    level: usize,
+    run: Run,
     opener: Arc<TableOpener>,
     fill: Fill,
     index: usize,
@@ -21,15 +36,28 @@ pub(crate) struct LevelCursor {
 }
 
 impl LevelCursor {
+    /// Over a whole level.
     pub(crate) fn new(
         version: Arc<Version>,
         level: usize,
         opener: Arc<TableOpener>,
         fill: Fill,
     ) -> Self {
+        Self::over(Run::Level(version, level), opener, fill)
+    }
+
+    /// Over these tables of one level, in their order.
+    pub(crate) fn over_tables(
+        tables: Vec<Arc<LiveTable>>,
+        opener: Arc<TableOpener>,
+        fill: Fill,
+    ) -> Self {
+        Self::over(Run::Some(tables), opener, fill)
+    }
+
+    const fn over(run: Run, opener: Arc<TableOpener>, fill: Fill) -> Self {
         Self {
-            version,
-            level,
+            run,
             opener,
             fill,
             index: 0,
@@ -43,7 +71,7 @@ impl LevelCursor {
             return Ok(self.table.as_mut());
         }
         self.table = None;
-        let Some(table) = self.version.level(self.level).get(index) else {
+        let Some(table) = self.run.tables().get(index) else {
             return Ok(None);
         };
         self.index = index;
@@ -53,7 +81,7 @@ impl LevelCursor {
 
     /// The first table whose largest key is at or behind `key`.
     fn index_for(&self, key: &[u8]) -> usize {
-        let tables = self.version.level(self.level);
+        let tables = self.run.tables();
         tables.partition_point(|table| *table.meta().largest < *key)
     }
 
@@ -99,7 +127,7 @@ impl EntryCursor for LevelCursor {
     }
 
     fn seek_last(&mut self) -> Result<()> {
-        let last = self.version.level(self.level).len().wrapping_sub(1);
+        let last = self.run.tables().len().wrapping_sub(1);
         if let Some(table) = self.open(last)? {
             table.seek_last()?;
         }

@@ -1,24 +1,19 @@
 //! Compactions of a running store: picked by need or asked for by range.
 //!
 //! - While a compaction runs, memtables that are full are flushed in between.
+//! - Several run at once where they do not touch each other; a compaction of a range runs alone.
 //! - Inputs stay on disk until no version and no reader needs them.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use crate::compaction::{Job, Output, Plan, Retention, pick, pick_range, pick_rewrite, run};
-use crate::cursor::MergeCursor;
+use crate::compaction::{Plan, pick, pick_range, pick_rewrite};
 use crate::db::Db;
-use crate::db::maintain::Turn;
-use crate::entry::BoxCursor;
 use crate::env::Event;
 use crate::error::{ErrorKind, Result};
-use crate::hook::IndirectHook;
-use crate::table::{Fill, TableWriter};
 use crate::types::{FileId, FileKind};
-use crate::version::{LEVEL_COUNT, VersionEdit};
+use crate::version::{LEVEL_COUNT, Version, VersionEdit};
 
 /// How far a compaction of a range has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +22,25 @@ pub struct Progress {
     pub done_len: u64,
     /// Bytes of tables to read, as known so far.
     pub total_len: u64,
+}
+
+/// The right to run one compaction, or to be alone with the store; given back when dropped.
+pub(super) struct Claimed<'a> {
+    db: &'a Db,
+    /// `None` is the whole store.
+    id: Option<u64>,
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        let mut claims = self.db.compacting.lock();
+        match self.id {
+            Some(id) => claims.release(id),
+            None => claims.release_whole(),
+        }
+        drop(claims);
+        self.db.work.progress();
+    }
 }
 
 impl Db {
@@ -42,7 +56,7 @@ impl Db {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<()> {
         self.flush()?;
-        let _turn = self.wait_for_turn(&self.compacting);
+        let _whole = self.claim_whole();
         let before = self.next_number.load(Ordering::Relaxed);
         let mut done = Progress::default();
         let mut level = 0;
@@ -55,14 +69,14 @@ impl Db {
                     .sum::<u64>();
             let is_last = (level + 1..LEVEL_COUNT).all(|level| version.level(level).is_empty());
             let plan = if is_last && level > 0 {
-                pick_rewrite(&version, level, smallest, largest, before)
+                pick_rewrite(&version, &self.options, level, smallest, largest, before)
             } else {
                 pick_range(&version, &self.options, level, smallest, largest)
             };
             match plan {
                 Some(plan) => {
                     let len = plan.input_len();
-                    self.carry_out(plan)?;
+                    self.carry_out(plan, version)?;
                     done.done_len += len;
                     progress(done);
                 }
@@ -81,7 +95,16 @@ impl Db {
         self.compact_range(&[], None, progress)
     }
 
-    /// Carries out the compaction that is needed most, if nobody compacts.
+    /// Waits until no compaction runs, and lets none begin.
+    pub(super) fn claim_whole(&self) -> Claimed<'_> {
+        self.compacting.lock().wait_for_whole();
+        while !self.compacting.lock().claim_whole() {
+            self.work.wait_for_progress();
+        }
+        Claimed { db: self, id: None }
+    }
+
+    /// Carries out the compaction that is needed most among those that may run now.
     ///
     /// Where an input is damaged beyond repair the error is returned once, and no compaction is
     /// picked any more until the store is opened again: reads and writes go on without.
@@ -89,14 +112,19 @@ impl Db {
         if self.is_uncompactable() {
             return Ok(false);
         }
-        let Some(_turn) = Turn::take(&self.compacting) else {
-            return Ok(false);
+        let (plan, version, _claimed) = {
+            let mut claims = self.compacting.lock();
+            // Under the lock: what a claim that is gone has changed is in it.
+            let version = Arc::clone(&self.super_version().version);
+            let Some(plan) = pick(&version, &self.options, &claims) else {
+                return Ok(false);
+            };
+            let id = Some(claims.claim(&plan));
+            (plan, version, Claimed { db: self, id })
         };
-        let version = Arc::clone(&self.super_version().version);
-        let Some(plan) = pick(&version, &self.options) else {
-            return Ok(false);
-        };
-        let done = self.carry_out(plan);
+        // There may be another one for another thread.
+        self.work.ask();
+        let done = self.carry_out(plan, version);
         if let Err(error) = &done {
             let is_damage = matches!(
                 error.kind(),
@@ -112,8 +140,8 @@ impl Db {
         self.uncompactable.load(Ordering::Acquire)
     }
 
-    /// REQUIRES: the turn to compact.
-    fn carry_out(&self, plan: Plan) -> Result<()> {
+    /// REQUIRES: a claim on the plan, which was made for `version`.
+    fn carry_out(&self, plan: Plan, version: Arc<Version>) -> Result<()> {
         let level = plan.level as u32;
         let read_len = if plan.trivial { 0 } else { plan.input_len() };
         let removed = plan
@@ -132,7 +160,7 @@ impl Db {
                 .map(|table| (plan.output_level, table.meta().clone()));
             edit.added = moved.collect();
         } else {
-            let output = self.merge(&plan)?;
+            let output = self.merge(&plan, &version)?;
             if output.has_pointers {
                 self.before_flush()?;
             }
@@ -153,7 +181,7 @@ impl Db {
             let inputs = plan.inputs().map(|(_, table)| Arc::clone(table));
             self.obsolete.lock().extend(inputs);
         }
-        drop(plan);
+        drop((plan, version));
         self.remove_obsolete();
         self.env.listener.event(&Event::Compacted {
             level,
@@ -163,41 +191,11 @@ impl Db {
         Ok(())
     }
 
-    /// Writes the output tables; on an error their files are removed again.
-    fn merge(&self, plan: &Plan) -> Result<Output> {
-        let mut children: Vec<BoxCursor> = Vec::new();
-        for (_, table) in plan.inputs() {
-            children.push(Box::new(table.reader(&self.opener)?.cursor(Fill::Pass)));
+    /// Removes tables that did not become part of the store.
+    pub(super) fn remove_tables(&self, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            self.remove_file(FileId::new(FileKind::Table, number));
         }
-        let mut cursor = MergeCursor::new(children);
-        let version = Arc::clone(&self.super_version().version);
-        let mut numbers = Vec::new();
-        let mut new_table = || {
-            let number = self.allocate_number();
-            numbers.push(number);
-            Ok(TableWriter::new(
-                self.opener.create(number)?,
-                number,
-                &self.options,
-            ))
-        };
-        let job = Job {
-            retention: Retention::new(self.snapshots.seqnos()),
-            may_be_below: &|key| version.holds_below(plan.output_level, key),
-            session: self.hook.as_deref().map(IndirectHook::session),
-            new_table: &mut new_table,
-            sync: &|file| self.poison_on(file.sync()),
-            table_len: self.options.table_len,
-            between: &mut || {
-                self.check_writable()?;
-                self.try_flush().map(|_| ())
-            },
-        };
-        run(&mut cursor, job).inspect_err(|_| {
-            for number in &numbers {
-                self.remove_file(FileId::new(FileKind::Table, *number));
-            }
-        })
     }
 
     /// Removes the files of tables that nobody reads any more.

@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::compaction::{Job, Output, Retention, run};
+use crate::compaction::{Cutter, Job, Output, Retention, run};
 use crate::db::Db;
 use crate::db::maintain::Turn;
 use crate::entry::EntryCursor;
@@ -163,10 +163,16 @@ impl Flush<'_> {
             session: self.hook.map(IndirectHook::session),
             new_table: &mut new_table,
             sync: self.sync,
-            table_len: u64::MAX,
-            between: &mut || Ok(()),
+            cutter: Cutter::never(),
+            first: &[],
+            end: None,
+            between: &mut |_| Ok(()),
         };
-        run(cursor, job).inspect_err(|_| {
+        let written = run(cursor, job).and_then(|mut output| {
+            output.end_sessions()?;
+            Ok(output)
+        });
+        written.inspect_err(|_| {
             for number in &numbers {
                 let _ = self
                     .opener

@@ -2,8 +2,8 @@
 //!
 //! - Order: batches that waited in memory for too long, full memtables, compactions, files that
 //!   nobody reads any more.
-//! - Flush and compaction each have one holder at a time; two threads that maintain do not wait
-//!   for each other.
+//! - One flush at a time, and compactions that do not touch each other; two threads that maintain
+//!   do not wait for each other.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -164,7 +164,7 @@ impl Db {
         };
         self.closed.store(true, Ordering::Release);
         // Work in other threads sees `closed` and ends.
-        let _compacting = self.wait_for_turn(&self.compacting);
+        let _whole = self.claim_whole();
         let _flushing = self.wait_for_turn(&self.flushing);
         let ended = flushed.and_then(|()| self.end_manifest());
         self.lock.lock().take();

@@ -11,10 +11,12 @@
 
 mod compact;
 mod flush;
+mod limiter;
 mod maintain;
 mod read;
 mod recover;
 mod state;
+mod subcompact;
 mod sync;
 mod write;
 
@@ -23,10 +25,11 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::block::Block;
 use crate::cache::Cache;
+use crate::compaction::Claims;
 use crate::crypto::Tag;
 use crate::env::{Env, Event};
 use crate::error::{Error, ErrorKind, Result};
@@ -51,7 +54,7 @@ use write::Writer;
 /// An open store.
 pub struct Db {
     env: Env,
-    options: Options,
+    options: Arc<Options>,
     hook: Option<Arc<dyn IndirectHook>>,
     place: Place,
     opener: Arc<TableOpener>,
@@ -64,18 +67,22 @@ pub struct Db {
     snapshots: Arc<SnapshotList>,
     manifest: Mutex<LiveManifest>,
     annex: RwLock<Arc<BTreeMap<Vec<u8>, Vec<u8>>>>,
-    next_number: AtomicU64,
+    next_number: Arc<AtomicU64>,
     syncing: Mutex<sync::Syncing>,
     synced: Condvar,
     work: maintain::WorkSignal,
-    /// Held by whoever flushes; by whoever compacts.
+    /// Held by whoever flushes.
     flushing: AtomicBool,
-    compacting: AtomicBool,
+    /// What is being compacted.
+    compacting: Mutex<Claims>,
+    /// Threads that work on compactions beyond those that called.
+    extra_workers: Arc<AtomicUsize>,
+    limiter: Arc<limiter::RateLimiter>,
     /// A compaction met damage beyond repair.
     uncompactable: AtomicBool,
     /// Tables that no version names any more, until nobody reads them.
     obsolete: Mutex<Vec<Arc<LiveTable>>>,
-    poisoned: AtomicBool,
+    poisoned: Arc<AtomicBool>,
     closed: AtomicBool,
     /// Given back when the store is closed or dropped.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
@@ -179,6 +186,7 @@ impl Db {
             cache_len: self.cache.len() as u64,
             cache_hit_count,
             cache_miss_count,
+            compaction_count: self.compacting.lock().len(),
             is_uncompactable: self.is_uncompactable(),
             edit_count: self.manifest.lock().state.counter,
             ..Stats::default()
@@ -245,9 +253,14 @@ impl Db {
     fn poison(&self) {
         if !self.poisoned.swap(true, Ordering::AcqRel) {
             self.env.listener.event(&Event::Poisoned);
-            self.synced.notify_all();
-            self.work.progress();
+            self.wake_all();
         }
+    }
+
+    /// Whoever waits looks again.
+    fn wake_all(&self) {
+        self.synced.notify_all();
+        self.work.progress();
     }
 
     /// Commits an edit: durable in the manifest first, then seen by readers, together with

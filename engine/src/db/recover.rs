@@ -10,13 +10,15 @@
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use crate::block::{Block, BlockKind};
 use crate::cache::Cache;
+use crate::compaction::Claims;
 use crate::compress::ScratchPool;
 use crate::crypto::KeySource;
 use crate::db::flush::Flush;
+use crate::db::limiter::RateLimiter;
 use crate::db::maintain::WorkSignal;
 use crate::db::state::{SnapshotList, SuperVersion};
 use crate::db::sync::Syncing;
@@ -72,14 +74,7 @@ impl Db {
         let mut state = read_state(&place, &files)?;
         let next_number = AtomicU64::new(state.next_number.max(number_after(&files)));
         let cache = Arc::new(Cache::<Block>::new(options.cache_len));
-        let opener = Arc::new(TableOpener {
-            env: env.clone(),
-            keys: Arc::clone(&place.keys),
-            store_id,
-            transform: options.transform,
-            cache: Arc::clone(&cache),
-            scratches: Arc::new(ScratchPool::new()),
-        });
+        let opener = Arc::new(opener(&place, &cache));
         let flush = Flush {
             opener: &opener,
             options: &options,
@@ -101,6 +96,7 @@ impl Db {
             version: Arc::clone(&state.version),
         };
         let last_seqno = state.last_seqno;
+        let limiter = RateLimiter::new(Arc::clone(&env.clock), options.compaction_bytes_per_s_max);
         Ok(Self {
             env,
             hook,
@@ -117,19 +113,32 @@ impl Db {
                 state,
                 is_closed: false,
             }),
-            next_number,
+            next_number: Arc::new(next_number),
             syncing: Mutex::new(Syncing::at(last_seqno)),
             synced: Condvar::new(),
             work: WorkSignal::default(),
             flushing: AtomicBool::new(false),
-            compacting: AtomicBool::new(false),
+            compacting: Mutex::new(Claims::default()),
+            extra_workers: Arc::new(AtomicUsize::new(0)),
+            limiter: Arc::new(limiter),
             uncompactable: AtomicBool::new(false),
             obsolete: Mutex::new(Vec::new()),
-            poisoned: AtomicBool::new(false),
+            poisoned: Arc::new(AtomicBool::new(false)),
             closed: AtomicBool::new(false),
             lock: Mutex::new(Some(lock)),
-            options,
+            options: Arc::new(options),
         })
+    }
+}
+
+fn opener(place: &Place, cache: &Arc<Cache<Block>>) -> TableOpener {
+    TableOpener {
+        env: place.env.clone(),
+        keys: Arc::clone(&place.keys),
+        store_id: place.store_id,
+        transform: place.transform,
+        cache: Arc::clone(cache),
+        scratches: Arc::new(ScratchPool::new()),
     }
 }
 

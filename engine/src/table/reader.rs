@@ -130,6 +130,13 @@ impl TableReader {
         }
     }
 
+    /// Keys that cut the table into parts of about the same length.
+    pub(crate) fn separators(&self) -> impl Iterator<Item = &[u8]> {
+        self.partitions
+            .iter()
+            .map(|part| part.separator.0.as_slice())
+    }
+
     /// A cursor over all entries.
     pub(crate) fn cursor(self: &Arc<Self>, fill: Fill) -> TableCursor {
         TableCursor {

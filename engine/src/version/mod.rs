@@ -63,8 +63,15 @@ impl Version {
         smallest: &[u8],
         largest: &[u8],
     ) -> Vec<Arc<LiveTable>> {
-        let tables = self.level(level).iter();
+        let tables = self.level(level);
+        let from = match level {
+            0 => 0,
+            _ => tables.partition_point(|table| *table.meta().largest < *smallest),
+        };
+        let tables = tables[from..].iter();
+        let ends = |table: &&Arc<LiveTable>| level > 0 && *table.meta().smallest > *largest;
         tables
+            .take_while(|table| !ends(table))
             .filter(|table| table.meta().overlaps(smallest, largest))
             .cloned()
             .collect()

@@ -1,0 +1,297 @@
+//! One compaction in pieces: on as many threads as the environment has, or one after the other.
+//!
+//! - Pieces are disjoint ranges of keys; their outputs commit together, in one edit, or not at all.
+//! - How the work is cut depends on the tables alone, so that the same store comes out on every
+//!   machine, with threads or without.
+//! - Whoever began the compaction works on it too, flushes memtables that wait, and returns only
+//!   when every thread has let go.
+//! - The first error ends all pieces; what they wrote is removed by whoever began the compaction.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
+
+use crate::compaction::{Cutter, Job, Output, Plan, Retention, run, split};
+use crate::cursor::{LevelCursor, MergeCursor};
+use crate::db::Db;
+use crate::db::limiter::RateLimiter;
+use crate::entry::BoxCursor;
+use crate::env::{Event, Task};
+use crate::error::{Error, Result};
+use crate::hook::IndirectHook;
+use crate::options::Options;
+use crate::sync::{Condvar, Mutex};
+use crate::table::{Fill, LiveTable, TableOpener, TableWriter};
+use crate::types::SeqNo;
+use crate::version::Version;
+
+/// How long whoever waits for other threads leaves full memtables alone.
+const NAP: Duration = Duration::from_millis(20);
+
+/// What all pieces of one compaction share.
+pub(super) struct Subcompactions {
+    opener: Arc<TableOpener>,
+    options: Arc<Options>,
+    hook: Option<Arc<dyn IndirectHook>>,
+    next_number: Arc<AtomicU64>,
+    limiter: Arc<RateLimiter>,
+    poisoned: Arc<AtomicBool>,
+    version: Arc<Version>,
+    plan: Plan,
+    snapshots: Vec<SeqNo>,
+    /// Where pieces begin, but for the first.
+    boundaries: Vec<Vec<u8>>,
+    is_canceled: AtomicBool,
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+/// How far the pieces are.
+#[derive(Default)]
+struct State {
+    /// The next piece that nobody works on.
+    next: usize,
+    /// Threads at work.
+    worker_count: usize,
+    outputs: Vec<Option<Output>>,
+    error: Option<Error>,
+    /// Files that were made.
+    numbers: Vec<u64>,
+}
+
+/// A thread at work; even where it panics it does not keep others waiting.
+struct Worker<'a>(&'a Subcompactions);
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().worker_count -= 1;
+        self.0.ended.notify_all();
+    }
+}
+
+/// Threads beyond those that call, bounded for the whole store.
+struct Extra(Arc<AtomicUsize>);
+
+impl Drop for Extra {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Subcompactions {
+    fn new(db: &Db, plan: &Plan, version: &Arc<Version>) -> Result<Self> {
+        let boundaries = boundaries(&db.opener, &db.options, plan)?;
+        let mut outputs = Vec::new();
+        outputs.resize_with(boundaries.len() + 1, || None);
+        Ok(Self {
+            opener: Arc::clone(&db.opener),
+            options: Arc::clone(&db.options),
+            hook: db.hook.clone(),
+            next_number: Arc::clone(&db.next_number),
+            limiter: Arc::clone(&db.limiter),
+            poisoned: Arc::clone(&db.poisoned),
+            version: Arc::clone(version),
+            plan: plan.clone(),
+            snapshots: db.snapshots.seqnos(),
+            boundaries,
+            is_canceled: AtomicBool::new(false),
+            state: Mutex::new(State {
+                outputs,
+                ..State::default()
+            }),
+            ended: Condvar::new(),
+        })
+    }
+
+    /// Works on one piece after the other until none is left.
+    fn work(&self, between: &mut dyn FnMut() -> Result<()>) {
+        self.state.lock().worker_count += 1;
+        let _worker = Worker(self);
+        loop {
+            let index = {
+                let mut state = self.state.lock();
+                if state.next == state.outputs.len() || self.is_canceled() {
+                    return;
+                }
+                state.next += 1;
+                state.next - 1
+            };
+            match self.run_piece(index, between) {
+                Ok(output) => self.state.lock().outputs[index] = Some(output),
+                Err(error) => self.cancel(error),
+            }
+        }
+    }
+
+    fn run_piece(&self, index: usize, between: &mut dyn FnMut() -> Result<()>) -> Result<Output> {
+        let plan = &self.plan;
+        let first = index.checked_sub(1).map(|i| self.boundaries[i].as_slice());
+        let end = self.boundaries.get(index).map(Vec::as_slice);
+        let mut cursor = self.cursor()?;
+        let mut new_table = || {
+            let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+            self.state.lock().numbers.push(number);
+            let sink = self.opener.create(number)?;
+            Ok(TableWriter::new(sink, number, &self.options))
+        };
+        let job = Job {
+            retention: Retention::new(self.snapshots.clone()),
+            // Within level 0 older tables of that level may hold any key.
+            may_be_below: &|key| {
+                plan.is_within_level_0() || self.version.holds_below(plan.output_level, key)
+            },
+            session: self.hook.as_deref().map(IndirectHook::session),
+            new_table: &mut new_table,
+            sync: &|file| file.sync().inspect_err(|_| self.poison()),
+            cutter: Cutter::new(&self.version, &self.options, plan.output_level),
+            first: first.unwrap_or_default(),
+            end,
+            between: &mut |len| {
+                between()?;
+                self.limiter.take(len, &|| !self.is_canceled());
+                if self.is_canceled() {
+                    return Err(Error::canceled("another part of the compaction failed"));
+                }
+                Ok(())
+            },
+        };
+        run(&mut cursor, job)
+    }
+
+    /// Over all inputs.
+    fn cursor(&self) -> Result<MergeCursor> {
+        let mut children: Vec<BoxCursor> = Vec::new();
+        let mut run_over = |tables: &[Arc<LiveTable>]| {
+            let (tables, opener) = (tables.to_vec(), Arc::clone(&self.opener));
+            let cursor = LevelCursor::over_tables(tables, opener, Fill::Pass);
+            children.push(Box::new(cursor));
+        };
+        run_over(&self.plan.lower);
+        match self.plan.level {
+            0 => self.plan.upper.chunks(1).for_each(run_over),
+            _ => run_over(&self.plan.upper),
+        }
+        Ok(MergeCursor::new(children))
+    }
+
+    fn is_canceled(&self) -> bool {
+        self.is_canceled.load(Ordering::Acquire)
+    }
+
+    /// The first error is the one that counts.
+    fn cancel(&self, error: Error) {
+        self.is_canceled.store(true, Ordering::Release);
+        self.state.lock().error.get_or_insert(error);
+    }
+
+    /// At once, whatever other threads do meanwhile; see [`Db::poison`].
+    fn poison(&self) {
+        if !self.poisoned.swap(true, Ordering::AcqRel) {
+            self.opener.env.listener.event(&Event::Poisoned);
+        }
+    }
+
+    /// Waits for the other threads, for a short time; `true` when none is at work.
+    fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.worker_count > 0 {
+            state = self.ended.wait_timeout(&self.state, state, NAP);
+        }
+        state.worker_count == 0
+    }
+
+    /// What came out of all pieces, in the order of keys; the numbers of all files otherwise.
+    fn collect(&self) -> core::result::Result<Output, (Error, Vec<u64>)> {
+        let mut state = self.state.lock();
+        let numbers = core::mem::take(&mut state.numbers);
+        if let Some(error) = state.error.take() {
+            return Err((error, numbers));
+        }
+        let mut whole = Output::default();
+        for output in &mut state.outputs {
+            match output.take() {
+                Some(output) => whole.append(output),
+                None => {
+                    let error = Error::canceled("a thread of the compaction ended too early");
+                    return Err((error, numbers));
+                }
+            }
+        }
+        match whole.end_sessions() {
+            Ok(()) => Ok(whole),
+            Err(error) => Err((error, numbers)),
+        }
+    }
+}
+
+/// Where the tables of the output level begin, or else where the largest input can be cut, so that
+/// no piece is shorter than a table.
+fn boundaries(opener: &TableOpener, options: &Options, plan: &Plan) -> Result<Vec<Vec<u8>>> {
+    let piece_count = plan.input_len() / options.table_len.max(1);
+    let count_max = options.subcompaction_count_max.min(piece_count as usize);
+    if count_max < 2 || plan.is_within_level_0() {
+        return Ok(Vec::new());
+    }
+    let metas = plan.lower.iter().map(|table| table.meta());
+    let mut anchors: Vec<_> = metas
+        .map(|meta| (meta.smallest.clone(), meta.root.len))
+        .collect();
+    let largest = plan.inputs().max_by_key(|(_, table)| table.meta().root.len);
+    if anchors.len() < count_max
+        && let Some((_, table)) = largest
+    {
+        let reader = table.reader(opener)?;
+        anchors = reader.separators().map(|key| (key.to_vec(), 1)).collect();
+    }
+    Ok(split(&anchors, count_max))
+}
+
+impl Db {
+    /// Writes the output tables, whole and durable; on an error their files are removed again.
+    pub(super) fn merge(&self, plan: &Plan, version: &Arc<Version>) -> Result<Output> {
+        let pieces = Arc::new(Subcompactions::new(self, plan, version)?);
+        let tasks = self.spawn_workers(&pieces);
+        let mut between = || {
+            self.check_writable()?;
+            self.try_flush().map(drop)
+        };
+        pieces.work(&mut between);
+        while !pieces.wait() {
+            if let Err(error) = between() {
+                pieces.cancel(error);
+            }
+        }
+        tasks.into_iter().for_each(Task::join);
+        if self.is_poisoned() {
+            self.wake_all();
+        }
+        pieces.collect().map_err(|(error, numbers)| {
+            self.remove_tables(numbers);
+            error
+        })
+    }
+
+    /// Threads for the pieces beyond the first, as far as there are any to be had.
+    fn spawn_workers(&self, pieces: &Arc<Subcompactions>) -> Vec<Box<dyn Task>> {
+        let mut tasks = Vec::new();
+        for _ in &pieces.boundaries {
+            let busy = self.extra_workers.fetch_add(1, Ordering::AcqRel) + 1;
+            let extra = Extra(Arc::clone(&self.extra_workers));
+            if busy >= self.env.spawner.parallelism() {
+                break;
+            }
+            let pieces = Arc::clone(pieces);
+            let work = move || {
+                let _extra = extra;
+                pieces.work(&mut || Ok(()));
+            };
+            match self.env.spawner.spawn("compaction", Box::new(work)) {
+                Some(task) => tasks.push(task),
+                None => break,
+            }
+        }
+        tasks
+    }
+}
