@@ -10,7 +10,7 @@ mod reader;
 mod value;
 mod writer;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -112,12 +112,9 @@ impl BlobFiles {
     /// # Errors
     /// `Corruption` naming a file that is missing; those of the medium.
     pub(crate) fn attach(&self, catalog: Weak<dyn Catalog>, ledger: &Ledger) -> Result<()> {
-        let mut on_disk = Vec::new();
-        for id in self.env.fs.list()? {
-            if id.kind == FileKind::Blob {
-                on_disk.push(id.number);
-            }
-        }
+        let ids = self.env.fs.list()?;
+        let blobs = ids.iter().filter(|id| id.kind == FileKind::Blob);
+        let on_disk: BTreeSet<u64> = blobs.map(|id| id.number).collect();
         let mut known = self.known.write();
         for (number, entry) in &ledger.files {
             if !on_disk.contains(number) {
@@ -487,4 +484,4 @@ fn blob_id(number: u64) -> FileId {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
