@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 
 use coffer_engine::block::FileContext;
 use coffer_engine::crypto::KeySource;
-use coffer_engine::env::{Env, File, OpenMode};
+use coffer_engine::env::{Env, File, OpenMode, Space};
 use coffer_engine::file::{create_file, open_file, open_footer};
 use coffer_engine::sync::{Mutex, RwLock};
 use coffer_engine::{Error, ErrorKind, FileId, FileKind, Result, StoreId};
@@ -38,6 +38,15 @@ pub(crate) const SYNC_AHEAD_LEN: u64 = 16 << 20;
 
 /// Least and most bytes of the medium that values may not take.
 const RESERVE_LEN: (u64, u64) = (1 << 20, 64 << 20);
+/// What bytes of a blob file are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A value of a writer: leaves the whole reserve.
+    Value,
+    /// A value moved by garbage collection, which gives back more than it takes: half of the reserve.
+    Move,
+}
+
 /// Bytes that a new blob file takes at once, its record in the manifest included.
 const CREATE_LEN: u64 = 8 << 10;
 /// Most bytes appended between two looks at the space.
@@ -164,7 +173,7 @@ impl BlobFiles {
     ///
     /// # Errors
     /// `Poisoned`; those of creating a file.
-    pub(crate) fn claim(&self) -> Result<Claim> {
+    fn claim(&self, purpose: Purpose) -> Result<Claim> {
         if self.is_poisoned() {
             return Err(Error::poisoned(
                 "an earlier sync failed; open the store again to write",
@@ -177,7 +186,7 @@ impl BlobFiles {
         {
             return Ok(Claim::new(Arc::clone(writer)));
         }
-        let writer = self.create()?;
+        let writer = self.create(purpose)?;
         *active = Some(Arc::clone(&writer));
         Ok(Claim::new(writer))
     }
@@ -187,7 +196,7 @@ impl BlobFiles {
     ///
     /// # Errors
     /// `NoSpace`; those of the medium.
-    fn check_space(&self, len: u64) -> Result<()> {
+    fn check_space(&self, len: u64, purpose: Purpose) -> Result<()> {
         let take = |room: u64| room.checked_sub(len);
         if self
             .room
@@ -196,21 +205,52 @@ impl BlobFiles {
         {
             return Ok(());
         }
-        let space = self.env.fs.space()?;
-        let reserve = (space.total_len / 64).clamp(RESERVE_LEN.0, RESERVE_LEN.1);
-        let Some(room) = space.free_len.checked_sub(reserve + len) else {
+        let Some(room) = self.room_for(purpose)?.checked_sub(len) else {
             return Err(Error::no_space(
                 "the medium is nearly full; what is left is kept for deleting: remove something first",
             ));
         };
-        self.room
-            .store((room / 8).min(ROOM_LEN_MAX), Ordering::Relaxed);
+        if purpose == Purpose::Value {
+            self.room
+                .store((room / 8).min(ROOM_LEN_MAX), Ordering::Relaxed);
+        }
         Ok(())
     }
 
+    /// Bytes of the medium that may be taken now.
+    fn room_for(&self, purpose: Purpose) -> Result<u64> {
+        let space = self.env.fs.space()?;
+        let reserve = reserve_len(space);
+        Ok(space.free_len.saturating_sub(match purpose {
+            Purpose::Value => reserve,
+            Purpose::Move => reserve / 2,
+        }))
+    }
+
+    /// Bytes that garbage collection may move now, with what goes along with them; and whether
+    /// writers are refused, or will be soon.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub(crate) fn room_to_move(&self) -> Result<(u64, bool)> {
+        let space = self.env.fs.space()?;
+        let room = self.room_for(Purpose::Move)?;
+        let is_short = space.free_len < 2 * reserve_len(space);
+        Ok((room.saturating_sub(CREATE_LEN) / 8 * 7, is_short))
+    }
+
+    /// Lets the active file take no more, if `is_garbage` says so of its number, its length and what
+    /// the tree was given of it: then it can be finished, and collected.
+    pub(crate) fn retire_active(&self, is_garbage: impl Fn(u64, u64, u64) -> bool) -> bool {
+        let mut active = self.active.lock();
+        active
+            .take_if(|writer| is_garbage(writer.number(), writer.len(), writer.live_len()))
+            .is_some()
+    }
+
     /// A new blob file, durable and named in the annex.
-    fn create(&self) -> Result<Arc<BlobWriter>> {
-        self.check_space(CREATE_LEN)?;
+    fn create(&self, purpose: Purpose) -> Result<Arc<BlobWriter>> {
+        self.check_space(CREATE_LEN, purpose)?;
         let catalog = self.catalog()?;
         let number = catalog.allocate_number()?;
         let id = blob_id(number);
@@ -477,6 +517,10 @@ impl Known {
             last_used: AtomicU64::new(0),
         }
     }
+}
+
+fn reserve_len(space: Space) -> u64 {
+    (space.total_len / 64).clamp(RESERVE_LEN.0, RESERVE_LEN.1)
 }
 
 fn blob_id(number: u64) -> FileId {
