@@ -7,6 +7,7 @@
 //! - A failed sync poisons all writing; reading goes on. A full medium only puts off what it refused.
 
 mod reader;
+mod space;
 mod value;
 mod writer;
 
@@ -18,7 +19,7 @@ use std::sync::OnceLock;
 
 use coffer_engine::block::FileContext;
 use coffer_engine::crypto::KeySource;
-use coffer_engine::env::{Env, File, OpenMode, Space};
+use coffer_engine::env::{Env, File, OpenMode};
 use coffer_engine::file::{create_file, open_file, open_footer};
 use coffer_engine::sync::{Mutex, RwLock};
 use coffer_engine::{Error, ErrorKind, FileId, FileKind, Result, StoreId};
@@ -29,28 +30,13 @@ use crate::pointer::BlobPointer;
 use crate::scratch::with_scratch;
 
 pub(crate) use reader::BlobReader;
+use space::{CREATE_LEN, Purpose};
 pub use value::Effort;
 pub(crate) use value::StagedFrames;
 pub(crate) use writer::{BlobWriter, Claim};
 
 /// Bytes of a blob file that may wait for a sync before one is made ahead of any need.
 pub(crate) const SYNC_AHEAD_LEN: u64 = 16 << 20;
-
-/// Least and most bytes of the medium that values may not take.
-const RESERVE_LEN: (u64, u64) = (1 << 20, 64 << 20);
-/// What bytes of a blob file are for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// A value of a writer: leaves the whole reserve.
-    Value,
-    /// A value moved by garbage collection, which gives back more than it takes: half of the reserve.
-    Move,
-}
-
-/// Bytes that a new blob file takes at once, its record in the manifest included.
-const CREATE_LEN: u64 = 8 << 10;
-/// Most bytes appended between two looks at the space.
-const ROOM_LEN_MAX: u64 = 16 << 20;
 
 /// Where blob files are named: the engine's manifest.
 pub(crate) trait Catalog: Send + Sync {
@@ -189,54 +175,6 @@ impl BlobFiles {
         let writer = self.create(purpose)?;
         *active = Some(Arc::clone(&writer));
         Ok(Claim::new(writer))
-    }
-
-    /// Is there space for `len` more bytes, and some to spare for log and manifest? Without that
-    /// reserve a full medium could not even take deletions.
-    ///
-    /// # Errors
-    /// `NoSpace`; those of the medium.
-    fn check_space(&self, len: u64, purpose: Purpose) -> Result<()> {
-        let take = |room: u64| room.checked_sub(len);
-        if self
-            .room
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .is_ok()
-        {
-            return Ok(());
-        }
-        let Some(room) = self.room_for(purpose)?.checked_sub(len) else {
-            return Err(Error::no_space(
-                "the medium is nearly full; what is left is kept for deleting: remove something first",
-            ));
-        };
-        if purpose == Purpose::Value {
-            self.room
-                .store((room / 8).min(ROOM_LEN_MAX), Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Bytes of the medium that may be taken now.
-    fn room_for(&self, purpose: Purpose) -> Result<u64> {
-        let space = self.env.fs.space()?;
-        let reserve = reserve_len(space);
-        Ok(space.free_len.saturating_sub(match purpose {
-            Purpose::Value => reserve,
-            Purpose::Move => reserve / 2,
-        }))
-    }
-
-    /// Bytes that garbage collection may move now, with what goes along with them; and whether
-    /// writers are refused, or will be soon.
-    ///
-    /// # Errors
-    /// Those of the medium.
-    pub(crate) fn room_to_move(&self) -> Result<(u64, bool)> {
-        let space = self.env.fs.space()?;
-        let room = self.room_for(Purpose::Move)?;
-        let is_short = space.free_len < 2 * reserve_len(space);
-        Ok((room.saturating_sub(CREATE_LEN) / 8 * 7, is_short))
     }
 
     /// Lets the active file take no more, if `is_garbage` says so of its number, its length and what
@@ -517,10 +455,6 @@ impl Known {
             last_used: AtomicU64::new(0),
         }
     }
-}
-
-fn reserve_len(space: Space) -> u64 {
-    (space.total_len / 64).clamp(RESERVE_LEN.0, RESERVE_LEN.1)
 }
 
 fn blob_id(number: u64) -> FileId {

@@ -11,7 +11,8 @@ use coffer_engine::block::{BlockKind, FLAG_LAST, Sealed};
 use coffer_engine::compress::Scratch;
 use coffer_engine::{Error, Result};
 
-use crate::blobfile::{BlobFiles, Claim, Purpose};
+use crate::blobfile::space::Purpose;
+use crate::blobfile::{BlobFiles, Claim};
 use crate::pointer::{BlobPointer, Frame, Frames, INLINE_FRAMES_MAX, Shape, encode_index};
 use crate::scratch::{give_buffer, take_buffer, with_scratch};
 
