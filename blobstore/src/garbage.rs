@@ -65,8 +65,7 @@ impl BlobRecord {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(bytes);
+    fn take(reader: &mut Reader<'_>) -> Result<Self> {
         let state = reader.u8()?;
         let salt = reader.array()?;
         let end = match state {
@@ -80,7 +79,6 @@ impl BlobRecord {
             }),
             _ => return Err(Error::unsupported("a blob file record of a newer version")),
         };
-        reader.finish()?;
         Ok(Self { salt, end })
     }
 }
@@ -156,8 +154,6 @@ impl Entry {
 pub(crate) struct Ledger {
     pub(crate) files: BTreeMap<u64, Entry>,
     pub(crate) keyring_generation: u64,
-    /// Above every record number in the annex.
-    pub(crate) next_record: u64,
     /// Garbage records of files that are gone.
     orphans: Vec<(u64, u64)>,
 }
@@ -183,7 +179,7 @@ impl Ledger {
         match reader.u8()? {
             FILE => {
                 let number = u64::from_be_bytes(reader.array()?);
-                let record = BlobRecord::decode(value.rest())
+                let record = BlobRecord::take(&mut value)
                     .map_err(|error| error.in_file(FileId::new(FileKind::Blob, number)))?;
                 let entry = Entry {
                     record,
@@ -195,10 +191,10 @@ impl Ledger {
             DEAD => {
                 let number = u64::from_be_bytes(reader.array()?);
                 let record = u64::from_be_bytes(reader.array()?);
-                self.next_record = self.next_record.max(record.saturating_add(1));
+                let dead_len = value.varint()?;
                 match self.files.get_mut(&number) {
                     Some(entry) => {
-                        entry.dead_len = entry.dead_len.saturating_add(value.varint()?);
+                        entry.dead_len = entry.dead_len.saturating_add(dead_len);
                         entry.dead_records.push(record);
                     }
                     None => self.orphans.push((number, record)),
@@ -207,7 +203,8 @@ impl Ledger {
             KEYRING => self.keyring_generation = value.u64()?,
             _ => return Err(Error::unsupported("an annex record of a newer version")),
         }
-        Ok(())
+        reader.finish()?;
+        value.finish()
     }
 
     /// How many garbage records could be summed or removed.
@@ -326,14 +323,21 @@ mod tests {
         assert_eq!(ledger.files[&3].record, OPEN);
         assert_eq!(ledger.files[&4].record, finished(1000, 900));
         assert_eq!(ledger.files[&4].dead_len, 900);
-        assert_eq!((ledger.next_record, ledger.keyring_generation), (19, 6));
+        assert_eq!(ledger.keyring_generation, 6);
         assert_eq!(ledger.whole_dead(), [4]);
-        for (key, value) in annex.clone() {
-            let mut longer = annex.clone();
-            longer.insert([key.as_slice(), b"x"].concat(), value);
-            longer.insert(vec![b'?'], vec![]);
-            assert!(Ledger::read(&longer).is_err());
+        let refused = |key: Vec<u8>, value: Vec<u8>| {
+            let mut other = annex.clone();
+            other.insert(key, value);
+            assert!(Ledger::read(&other).is_err());
+        };
+        for (key, value) in &annex {
+            refused([key.as_slice(), b"x"].concat(), value.clone());
+            refused(key.clone(), [value.as_slice(), b"x"].concat());
+            for cut in 0..value.len() {
+                refused(key.clone(), value[..cut].to_vec());
+            }
         }
+        refused(vec![b'?'], vec![]);
     }
 
     #[test]

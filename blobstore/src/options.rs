@@ -193,12 +193,13 @@ impl Default for OpenOptions {
 }
 
 impl OpenOptions {
-    /// The engine's numbers for a store made with `store`.
+    /// The engine's numbers for a store made with `store`. The tree itself syncs after each write
+    /// where the store asks for that: it has to settle its claims in between.
     pub(crate) fn engine(&self, store: &StoreOptions) -> Options {
         Options {
             transform: store.transform,
             kv_protection: store.kv_protection,
-            sync_writes: store.sync_writes,
+            sync_writes: false,
             memtable_len: self.memtable_len,
             cache_len: self.cache_len,
             ..Options::default()

@@ -26,7 +26,7 @@ pub(crate) enum Code {
     Corruption = 4,
     /// Another process holds the store, or uses the mount.
     Locked = 5,
-    /// No such store, path, slot or mount.
+    /// No such store, path or mount.
     NotFound = 6,
     NoSpace = 7,
     /// Acknowledged data may not have reached the medium.

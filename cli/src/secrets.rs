@@ -5,9 +5,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::RawFd;
 use std::path::Path;
 
 use coffer_blobstore::Credential;
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::args::{NewSecrets, Secrets};
@@ -16,35 +19,34 @@ use crate::failure::{Code, Failure, Outcome};
 /// Longer files are no passphrase and no key.
 const SECRET_LEN_MAX: usize = 1 << 20;
 
-/// One of the places a secret can come from.
+/// One of the places, other than the terminal, that a secret can come from.
 enum Source<'a> {
     PassphraseFile(&'a Path),
     PassphraseFd(u32),
     KeyFile(&'a Path),
-    Terminal,
 }
 
 impl Secrets {
     /// The credential of a store that is there already.
     pub(crate) fn credential(&self, store: &Path) -> Outcome<Credential> {
         match self.source() {
-            Source::Terminal => {
+            Some(source) => source.read(),
+            None => {
                 let prompt = format!("Passphrase for {}: ", store.display());
                 Ok(Credential::Passphrase(ask(&prompt, "--passphrase-file")?))
             }
-            other => other.read(),
         }
     }
 
     /// The credential of a store that is about to be made: asked for twice on a terminal.
     pub(crate) fn new_credential(&self, store: &Path) -> Outcome<Credential> {
         match self.source() {
-            Source::Terminal => ask_twice(store, "--passphrase-file"),
-            other => other.read(),
+            Some(source) => source.read(),
+            None => ask_twice(store, "--passphrase-file"),
         }
     }
 
-    fn source(&self) -> Source<'_> {
+    fn source(&self) -> Option<Source<'_>> {
         source(
             self.passphrase_file.as_deref(),
             self.passphrase_fd,
@@ -54,7 +56,7 @@ impl Secrets {
 
     /// Was a source named, so that nobody has to be asked?
     pub(crate) fn is_given(&self) -> bool {
-        !matches!(self.source(), Source::Terminal)
+        self.source().is_some()
     }
 }
 
@@ -66,23 +68,22 @@ impl NewSecrets {
             self.new_passphrase_fd,
             self.new_key_file.as_deref(),
         ) {
-            Source::Terminal => ask_twice(store, "--new-passphrase-file"),
-            other => other.read(),
+            Some(source) => source.read(),
+            None => ask_twice(store, "--new-passphrase-file"),
         }
     }
 }
 
+/// Where the options say that the secret is; nowhere: on the terminal.
 fn source<'a>(
     passphrase_file: Option<&'a Path>,
     passphrase_fd: Option<u32>,
     key_file: Option<&'a Path>,
-) -> Source<'a> {
-    match (passphrase_file, passphrase_fd, key_file) {
-        (Some(path), _, _) => Source::PassphraseFile(path),
-        (_, Some(fd), _) => Source::PassphraseFd(fd),
-        (_, _, Some(path)) => Source::KeyFile(path),
-        _ => Source::Terminal,
-    }
+) -> Option<Source<'a>> {
+    passphrase_file
+        .map(Source::PassphraseFile)
+        .or(passphrase_fd.map(Source::PassphraseFd))
+        .or(key_file.map(Source::KeyFile))
 }
 
 impl Source<'_> {
@@ -98,8 +99,7 @@ impl Source<'_> {
                 let line = if fd == 0 {
                     first_line(io::stdin().lock(), &name)
                 } else {
-                    let file = File::open(format!("/proc/self/fd/{fd}"))
-                        .map_err(|error| Failure::io(&name, &error))?;
+                    let file = descriptor(fd).map_err(|error| Failure::io(&name, &error))?;
                     first_line(file, &name)
                 };
                 Ok(Credential::Passphrase(line?))
@@ -111,8 +111,20 @@ impl Source<'_> {
                 }
                 Ok(Credential::KeyFile(key))
             }
-            Self::Terminal => Err(Failure::new(Code::General, "the terminal is not a file")),
         }
+    }
+}
+
+/// An open descriptor of this process, its position shared: a second secret follows the first.
+fn descriptor(fd: u32) -> io::Result<File> {
+    let raw = RawFd::try_from(fd).map_err(|_| Errno::BADF)?;
+    let process = pidfd_open(getpid(), PidfdFlags::empty())
+        .and_then(|own| pidfd_getfd(own, raw, PidfdGetfdFlags::empty()));
+    match process {
+        Ok(copy) => Ok(File::from(copy)),
+        // Forbidden to processes in some containers.
+        Err(Errno::PERM | Errno::NOSYS) => File::open(format!("/proc/self/fd/{fd}")),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -217,6 +229,9 @@ fn ask_twice(store: &Path, option: &str) -> Outcome<Credential> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{MemfdFlags, memfd_create};
+    use std::io::{Seek, Write};
+    use std::os::fd::AsRawFd;
 
     fn line(bytes: &[u8]) -> Result<Vec<u8>, Code> {
         first_line(bytes, "test")
@@ -230,6 +245,27 @@ mod tests {
         assert_eq!(line(b" secret \r\n"), Ok(b" secret ".to_vec()));
         assert_eq!(line(b"no newline"), Ok(b"no newline".to_vec()));
         assert_eq!(line(&[b'x'; 5000]), Ok(vec![b'x'; 5000]));
+    }
+
+    #[test]
+    fn a_descriptor_is_read_where_it_stands() {
+        let memory = memfd_create("secrets", MemfdFlags::empty());
+        let mut file = File::from(memory.expect("a file"));
+        file.write_all(b"one\ntwo\n").expect("written");
+        file.rewind().expect("rewound");
+        let source = Source::PassphraseFd(file.as_raw_fd().try_into().expect("open"));
+        for expected in ["one", "two"] {
+            let Ok(Credential::Passphrase(line)) = source.read() else {
+                unreachable!("a passphrase");
+            };
+            assert_eq!(*line, expected.as_bytes());
+        }
+        assert_eq!(
+            source.read().map_err(|error| error.code).err(),
+            Some(Code::Usage)
+        );
+        let closed = Source::PassphraseFd(u32::MAX).read();
+        assert!(closed.is_err());
     }
 
     #[test]

@@ -16,8 +16,6 @@
 
 use alloc::vec::Vec;
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use crate::attr::Ino;
 
 /// The key of the superblock.
@@ -29,7 +27,11 @@ pub(crate) const ORPHANS: &[u8] = b"O";
 
 const HASH_BITS: u32 = 55;
 const HASH_LEN: usize = 7;
+/// Separates the key of names from everything else that comes of a seed.
+const NAME_CONTEXT: &str = "coffer file system, hash of names, version 2";
 const RANK_BITS: u32 = 8;
+/// Largest rank of a cookie.
+pub(crate) const RANK_MAX: u64 = (1 << RANK_BITS) - 1;
 
 /// Cookie of `.`.
 pub(crate) const COOKIE_DOT: u64 = 1;
@@ -96,9 +98,25 @@ pub(crate) fn xattr(ino: Ino, name: &[u8]) -> Vec<u8> {
     key
 }
 
-/// The hash that orders names, 1 to 2^55 - 1.
-pub(crate) fn name_hash(seed: u64, name: &[u8]) -> u64 {
-    (xxh3_64_with_seed(name, seed) >> (64 - HASH_BITS)).max(1)
+/// The key of the hash that orders names, expanded from the seed of the superblock.
+///
+/// Programs see the hashes as offsets of a directory. Without the key nobody can look for names
+/// whose hashes collide, and so nobody can fill the ranks behind one hash.
+#[derive(Clone)]
+pub(crate) struct NameKey([u8; 32]);
+
+impl NameKey {
+    /// The key that comes of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(blake3::derive_key(NAME_CONTEXT, &seed.to_le_bytes()))
+    }
+
+    /// The hash of a name, 1 to 2^55 - 1.
+    pub(crate) fn hash(&self, name: &[u8]) -> u64 {
+        let hash = blake3::keyed_hash(&self.0, name);
+        let head = hash.as_bytes().first_chunk().expect("32 bytes");
+        (u64::from_le_bytes(*head) >> (64 - HASH_BITS)).max(1)
+    }
 }
 
 /// All names of a directory.
@@ -114,8 +132,8 @@ pub(crate) fn names_from(parent: Ino, hash: u64) -> Vec<u8> {
 }
 
 /// One name in a directory.
-pub(crate) fn name(parent: Ino, seed: u64, name: &[u8]) -> Vec<u8> {
-    let mut key = names_from(parent, name_hash(seed, name));
+pub(crate) fn name(parent: Ino, name_key: &NameKey, name: &[u8]) -> Vec<u8> {
+    let mut key = names_from(parent, name_key.hash(name));
     key.extend_from_slice(name);
     key
 }
@@ -139,13 +157,13 @@ pub(crate) fn number_at(key: &[u8], skip: usize) -> Option<u64> {
 
 /// The cookie of the `rank`th name (from 0) among those with the same hash.
 pub(crate) fn cookie(hash: u64, rank: u64) -> u64 {
-    hash << RANK_BITS | rank.min((1 << RANK_BITS) - 1)
+    hash << RANK_BITS | rank.min(RANK_MAX)
 }
 
 /// Hash and rank of a cookie; none for those of `.` and `..` and for 0.
 pub(crate) fn split_cookie(cookie: u64) -> Option<(u64, u64)> {
     let hash = cookie >> RANK_BITS;
-    (hash != 0).then_some((hash, cookie & ((1 << RANK_BITS) - 1)))
+    (hash != 0).then_some((hash, cookie & RANK_MAX))
 }
 
 #[cfg(test)]
@@ -168,17 +186,17 @@ mod tests {
 
     #[test]
     fn names_come_back_and_cookies_follow_their_order() {
-        let seed = 42;
+        let name_key = NameKey::new(42);
         let mut all: Vec<_> = (0..500_u32)
             .map(|number| number.to_string().into_bytes())
             .chain([vec![0xff; 255], vec![b'/'], vec![0]])
-            .map(|text| (name(7, seed, &text), text))
+            .map(|text| (name(7, &name_key, &text), text))
             .collect();
         all.sort();
         let mut last = COOKIE_DOT_DOT;
         for (key, text) in &all {
             let (hash, found) = split_name(key).unwrap();
-            assert_eq!((hash, found), (name_hash(seed, text), &text[..]));
+            assert_eq!((hash, found), (name_key.hash(text), &text[..]));
             let cookie = cookie(hash, 0);
             assert!(cookie > last && i64::try_from(cookie).is_ok());
             assert_eq!(split_cookie(cookie), Some((hash, 0)));

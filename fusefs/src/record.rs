@@ -5,7 +5,7 @@
 //!   tree holds when the record is there; both change in one batch.
 //!
 //! ```text
-//! I   0 version = 1      D   0 version = 1     S   0 version = 1
+//! I   0 version = 1      D   0 version = 1     S   0 version = 2
 //!     1 kind                 1 kind                1 flags: bit 0 closed cleanly
 //!     2 mode:2               2 ino:8               2 chunk_len:4
 //!     4 nlink:4                                    6 next_ino:8 (end of the lease)
@@ -32,6 +32,8 @@ use crate::attr::{Attr, Ino, Kind, Time};
 use crate::extent::{CHUNK_LEN, FILE_LEN_MAX, chunk_count};
 
 const VERSION: u8 = 1;
+/// 2: names are ordered by a hash with a key.
+const SUPERBLOCK_VERSION: u8 = 2;
 const INODE_LEN: usize = 116;
 const NAME_LEN: usize = 10;
 const SUPERBLOCK_LEN: usize = 30;
@@ -265,7 +267,7 @@ pub(crate) const ORPHAN: [u8; 1] = [VERSION];
 pub(crate) struct Superblock {
     /// No inode number from here on was ever given.
     pub(crate) next_ino: Ino,
-    /// Seed of the hash of names.
+    /// Seed of the key of the hash of names.
     pub(crate) name_seed: u64,
     /// Inodes, where the last mount ended cleanly.
     pub(crate) inode_count: Option<u64>,
@@ -275,7 +277,7 @@ impl Superblock {
     /// The value of key `S`.
     pub(crate) fn encode(self) -> [u8; SUPERBLOCK_LEN] {
         let mut out = [0; SUPERBLOCK_LEN];
-        out[0] = VERSION;
+        out[0] = SUPERBLOCK_VERSION;
         out[1] = if self.inode_count.is_some() {
             FLAG_CLEAN
         } else {
@@ -291,9 +293,12 @@ impl Superblock {
     /// The superblock in the value of key `S`; `Unsupported` for another version or chunk length.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut fields = Fields(bytes);
-        if fields.u8().is_some_and(|version| version != VERSION) {
+        if fields
+            .u8()
+            .is_some_and(|version| version != SUPERBLOCK_VERSION)
+        {
             return Err(Error::unsupported(
-                "the file system was made by a newer version; use that one",
+                "the file system was made by another version of coffer; use that one",
             ));
         }
         let found = (|| {

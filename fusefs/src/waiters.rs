@@ -1,7 +1,8 @@
 //! Threads that wait, so that the threads that read requests do not have to.
 //!
 //! - At least one reader is always free: work that may wait runs on the reader that received it
-//!   while enough others are idle, and on a waiter otherwise.
+//!   while enough others are idle, and on a waiter otherwise. Only where a full queue of such work
+//!   waits already does it hold up its reader: memory is bounded, and the kernel keeps the rest.
 //! - Work that was handed over is always done, also after `close` has been called.
 
 use alloc::collections::VecDeque;
@@ -11,6 +12,9 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Jobs in the queue at most: each may hold the bytes of one write.
+const QUEUE_COUNT_MAX: usize = 64;
 
 /// A few threads with a queue before them.
 pub(crate) struct Waiters {
@@ -71,12 +75,16 @@ impl Waiters {
         (others < self.waiting_count_max).then_some(leave)
     }
 
-    /// Hands work to a waiter.
-    pub(crate) fn hand_over(&self, job: impl FnOnce() + Send + 'static) {
+    /// Hands work to a waiter; gives it back where too much waits already.
+    pub(crate) fn hand_over<J: FnOnce() + Send + 'static>(&self, job: J) -> Result<(), J> {
         let mut queue = self.shared.lock();
+        if queue.jobs.len() >= QUEUE_COUNT_MAX {
+            return Err(job);
+        }
         queue.jobs.push_back(Box::new(job));
         drop(queue);
         self.shared.filled.notify_one();
+        Ok(())
     }
 
     /// Waits until everything handed over is done and ends the threads.
@@ -132,15 +140,27 @@ mod tests {
     }
 
     #[test]
+    fn a_full_queue_gives_work_back() {
+        let waiters = Waiters::start(0, 1).expect("threads");
+        for _ in 0..QUEUE_COUNT_MAX {
+            assert!(waiters.hand_over(|| {}).is_ok());
+        }
+        assert!(waiters.hand_over(|| {}).is_err());
+    }
+
+    #[test]
     fn close_waits_for_everything_handed_over() {
         let waiters = Waiters::start(2, 1).expect("threads");
         let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..100 {
             let done = Arc::clone(&done);
-            waiters.hand_over(move || {
+            let job = move || {
                 std::thread::yield_now();
                 done.fetch_add(1, Ordering::Relaxed);
-            });
+            };
+            if let Err(job) = waiters.hand_over(job) {
+                job();
+            }
         }
         waiters.close();
         assert_eq!(done.load(Ordering::Relaxed), 100);

@@ -1,7 +1,7 @@
 //! A medium that answers with errors: what was promised stays, reads go on, writes are refused.
 
 use crate::stores::{self, Contents};
-use coffer_blobstore::{BlobBatch, BlobTree, ErrorKind};
+use coffer_blobstore::{BlobBatch, BlobTree, ErrorKind, StoreOptions};
 use coffer_engine::Ecc;
 use coffer_engine::FileKind;
 use coffer_engine::env::Env;
@@ -252,4 +252,38 @@ fn a_full_medium_is_named_and_reads_go_on() {
     batch.put(b"again", &[1; 5_000]);
     tree.write(batch, true).unwrap();
     assert!(tree.get(b"again").unwrap().is_some());
+}
+
+/// A value of `b` that the log has no space for must not be counted against its neighbour `keep`.
+#[test]
+fn a_synced_write_without_space_for_its_log_costs_no_other_value() {
+    for sync_writes in [false, true] {
+        let faults = FaultFs::new(Arc::new(CrashFs::new()));
+        let options = StoreOptions {
+            sync_writes,
+            ..stores::store_options(stores::transform(Ecc::None))
+        };
+        let tree = BlobTree::create(env(&faults, 36), &stores::credential(), options).unwrap();
+        let mut rng = Rng::new(36);
+        let mut write = |tree: &BlobTree, key: &[u8]| {
+            let value = rng.bytes(10_000);
+            let mut batch = BlobBatch::new();
+            batch.put(key, &value);
+            let written = tree.write(batch, !sync_writes);
+            (written.map_err(|error| error.kind()), value)
+        };
+        let (written, kept) = write(&tree, b"keep");
+        written.unwrap();
+        faults.add(Rule::new(Operation::Append, Fault::NoSpace).on_kind(FileKind::Wal));
+        assert_eq!(write(&tree, b"b").0, Err(ErrorKind::NoSpace));
+        faults.heal();
+        write(&tree, b"b").0.unwrap();
+        tree.close().unwrap();
+        drop(tree);
+
+        let tree = stores::open(env(&faults, 37)).unwrap();
+        tree.delete(b"b").unwrap();
+        tree.compact(&mut |_| ()).unwrap();
+        assert_eq!(tree.get(b"keep").unwrap(), Some(kept), "{sync_writes}");
+    }
 }

@@ -180,7 +180,7 @@ mod threads {
                     true
                 }));
                 if rng.chance(10) {
-                    fs.tick();
+                    fs.tick().unwrap();
                 }
             }
         }
@@ -242,7 +242,7 @@ mod threads {
             }
         });
         fs.sync_all().unwrap();
-        fs.tick();
+        fs.tick().unwrap();
         must_be_sound(&fs);
         drop(fs);
         let fs = FileSystem::open(reopened(tree), options).unwrap();

@@ -65,7 +65,11 @@ pub(crate) fn dump(tree: &BlobTree) -> Result<Contents, Error> {
     let mut scan = tree.scan(b"", b"")?;
     while let Some((key, value)) = scan.next()? {
         let bytes = value.bytes(tree)?;
-        assert_eq!(value.len(), bytes.len() as u64, "length in the listing");
+        assert_eq!(
+            value.value_len()?,
+            bytes.len() as u64,
+            "length in the listing"
+        );
         let older = out.insert(key, bytes);
         assert!(older.is_none(), "a key was listed twice");
     }

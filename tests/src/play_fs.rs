@@ -176,7 +176,7 @@ impl Player {
             Op::Tick(ms) => {
                 self.clock.advance(Duration::from_millis(u64::from(*ms)));
                 self.model.now = self.clock.time();
-                self.fs().tick();
+                self.fs().tick().unwrap();
             }
             Op::SyncAll => self.fs().sync_all().unwrap(),
             Op::Hold(path, slot) => {

@@ -9,7 +9,7 @@ mod reader;
 mod value;
 mod writer;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -61,6 +61,8 @@ pub(crate) struct BlobFiles {
     known: RwLock<BTreeMap<u64, Known>>,
     /// The file that takes new frames; creating the next one happens under this lock.
     active: Mutex<Option<Arc<BlobWriter>>>,
+    /// Held from choosing a file to finish until it is finished: each gets one footer.
+    finishing: Mutex<()>,
     /// Files of an earlier session that recovery asked about: unsynced perhaps.
     asked: Mutex<BTreeMap<u64, BlobReader>>,
     poisoned: AtomicBool,
@@ -95,6 +97,7 @@ impl BlobFiles {
             catalog: OnceLock::new(),
             known: RwLock::default(),
             active: Mutex::default(),
+            finishing: Mutex::default(),
             asked: Mutex::default(),
             poisoned: AtomicBool::new(false),
             clock: AtomicU64::new(0),
@@ -108,12 +111,9 @@ impl BlobFiles {
     /// # Errors
     /// `Corruption` naming a file that is missing; those of the medium.
     pub(crate) fn attach(&self, catalog: Weak<dyn Catalog>, ledger: &Ledger) -> Result<()> {
-        let mut on_disk = Vec::new();
-        for id in self.env.fs.list()? {
-            if id.kind == FileKind::Blob {
-                on_disk.push(id.number);
-            }
-        }
+        let ids = self.env.fs.list()?;
+        let blobs = ids.iter().filter(|id| id.kind == FileKind::Blob);
+        let on_disk: BTreeSet<u64> = blobs.map(|id| id.number).collect();
         let mut known = self.known.write();
         for (number, entry) in &ledger.files {
             if !on_disk.contains(number) {
@@ -289,6 +289,7 @@ impl BlobFiles {
         if self.is_poisoned() {
             return Ok(false);
         }
+        let _turn = self.finishing.lock();
         let active = self.active.lock().as_ref().map(|writer| writer.number());
         let ready = |writer: &Arc<BlobWriter>| {
             Some(writer.number()) != active && !writer.is_claimed() && !writer.is_broken()
@@ -468,4 +469,4 @@ fn blob_id(number: u64) -> FileId {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -57,12 +57,12 @@ fn bench(options: StoreOptions) -> Bench {
     bench_over(MemFs::new(), Arc::default(), options).unwrap()
 }
 
-fn value(len: usize, seed: u64) -> Vec<u8> {
+/// A value for tests; half of it compresses.
+pub(crate) fn value(len: usize, seed: u64) -> Vec<u8> {
     let mut out = vec![0; len];
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
     hasher.finalize_xof().fill(&mut out);
-    // Half of it compresses.
     out.chunks_exact_mut(64)
         .for_each(|chunk| chunk[32..].fill(7));
     out
@@ -88,6 +88,17 @@ impl Bench {
     fn get(&self, pointer: &BlobPointer) -> Result<Vec<u8>> {
         self.range(pointer, 0, u64::MAX)
     }
+}
+
+#[test]
+fn a_second_footer_is_refused() {
+    let bench = bench(options());
+    bench.put(&value(10_000, 1));
+    let writers = bench.files.writers();
+    let writer = writers.first().unwrap();
+    let root = writer.finish().unwrap();
+    assert!(writer.finish().is_err());
+    assert_eq!(writer.len(), root.len);
 }
 
 #[test]

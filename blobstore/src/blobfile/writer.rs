@@ -103,16 +103,22 @@ impl BlobWriter {
     /// Those of the medium, now or at an earlier append to this file.
     pub(crate) fn append(&self, bytes: &[u8], sealed: &[Sealed]) -> Result<u64> {
         let mut tail = self.tail.lock();
-        if let Some(kind) = tail.broken {
-            let message = "an earlier append to this blob file failed; write again";
-            return Err(Error::new(kind, message).in_file(self.id()));
-        }
+        self.check(&tail)?;
         if let Err(error) = self.file.append(bytes) {
             tail.broken = Some(error.kind());
             return Err(error.in_file(self.id()));
         }
         sealed.iter().for_each(|block| tail.root.push(&block.tag));
         Ok(self.len.fetch_add(bytes.len() as u64, Ordering::AcqRel))
+    }
+
+    fn check(&self, tail: &Tail) -> Result<()> {
+        let Some(kind) = tail.broken else {
+            return Ok(());
+        };
+        let message =
+            "this blob file takes no more: an append to it failed, or it is finished; write again";
+        Err(Error::new(kind, message).in_file(self.id()))
     }
 
     /// Makes durable everything appended before this call.
@@ -141,13 +147,14 @@ impl BlobWriter {
             .saturating_sub(self.synced_len.load(Ordering::Acquire))
     }
 
-    /// Appends the footer and makes the file durable. REQUIRES: no claims, never called before.
+    /// Appends the footer and makes the file durable. REQUIRES: no claims.
     ///
     /// # Errors
-    /// Those of the medium.
+    /// `Invalid` where it is finished already; those of the medium.
     pub(super) fn finish(&self) -> Result<FileRoot> {
         debug_assert!(!self.is_claimed());
         let mut tail = self.tail.lock();
+        self.check(&tail)?;
         tail.broken = Some(ErrorKind::Invalid);
         let mut footer = Vec::new();
         let hasher = core::mem::take(&mut tail.root);

@@ -97,9 +97,9 @@ pub(super) fn write_copy(
 pub(crate) enum CopyState {
     /// As it was written.
     Whole,
-    /// Healed by its parity; rewritten if so asked.
+    /// Healed by its parity or by the other copy; rewritten if so asked.
     Healed,
-    /// Damaged beyond parity.
+    /// Damaged beyond parity, and so is the other copy.
     Lost,
 }
 
@@ -113,20 +113,16 @@ pub(crate) fn scrub_copies(env: &Env, repair: bool) -> Result<[CopyState; 2]> {
     let mut states = [CopyState::Whole; 2];
     for (index, (state, id)) in states.iter_mut().zip(COPIES).enumerate() {
         let own = found.get(index).and_then(Option::as_ref);
-        let source = match own {
-            Some(copy) if !copy.healed => continue,
-            Some(copy) => {
-                *state = CopyState::Healed;
-                Some(copy)
-            }
-            None => {
-                *state = CopyState::Lost;
-                found.iter().flatten().next()
-            }
+        if own.is_some_and(|copy| !copy.healed) {
+            continue;
+        }
+        let Some(source) = own.or_else(|| found.iter().flatten().next()) else {
+            *state = CopyState::Lost;
+            continue;
         };
-        if let (true, Some(copy)) = (repair, source) {
-            write_copy(env, id, &copy.image, &mut |_| Ok(()))?;
-            *state = CopyState::Healed;
+        *state = CopyState::Healed;
+        if repair {
+            write_copy(env, id, &source.image, &mut |_| Ok(()))?;
         }
     }
     Ok(states)

@@ -136,14 +136,23 @@ fn a_lost_copy_of_the_keyring_is_made_from_the_other() {
     for copy in COPIES {
         let whole = fs.contents(copy).unwrap();
         fs.set_contents(copy, b"gone".to_vec());
-        let report = run(&fs, false);
-        assert!(!report.is_readable());
-        assert!(run(&fs, true).is_readable());
+        let counts = |report: ScrubReport| (report.healed_count(), report.lost_count());
+        assert_eq!(counts(run(&fs, false)), (1, 0));
+        assert_eq!(counts(run(&fs, true)), (1, 0));
         assert!(fs.contents(copy).unwrap() == whole);
         fs.remove(copy).unwrap();
-        assert!(!run(&fs, false).is_readable());
-        assert!(run(&fs, true).is_readable());
+        assert_eq!(counts(run(&fs, false)), (1, 0));
+        assert!(fs.contents(copy).is_none());
+        assert_eq!(counts(run(&fs, true)), (1, 0));
         assert!(fs.contents(copy).unwrap() == whole);
+    }
+    for copy in COPIES {
+        fs.set_contents(copy, b"gone".to_vec());
+    }
+    for repair in [false, true] {
+        let report = run(&fs, repair);
+        assert_eq!((report.healed_count(), report.lost_count()), (0, 2));
+        assert!(!report.is_readable());
     }
 }
 

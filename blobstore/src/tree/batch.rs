@@ -2,6 +2,7 @@
 //!
 //! - Staging needs no lock that another stager holds for long: many threads may stage.
 //! - A staged value that never gets into a batch is garbage when it is dropped.
+//! - A value counts as living from the moment when the tree has its pointer: before any sync.
 
 use alloc::vec::Vec;
 
@@ -114,15 +115,20 @@ impl Core {
                 }
             }
         }
-        let _gate = self.gate.read();
-        self.db.write(entries, WriteOptions { sync })?;
+        let gate = self.gate.read();
+        let last = self.db.write(entries, WriteOptions::default())?;
+        // The tree knows the values now, whatever becomes of the sync.
         let mut behind = false;
         for (claim, disk_len) in claims {
             behind |= claim.writer().unsynced_len() >= SYNC_AHEAD_LEN;
             claim.settle(disk_len);
         }
+        drop(gate);
         if behind {
             self.db.wake();
+        }
+        if sync || self.files.options().sync_writes {
+            self.db.sync_to(last)?;
         }
         Ok(())
     }
@@ -133,7 +139,7 @@ impl BlobTree {
     ///
     /// # Errors
     /// `Poisoned`, `NoSpace`, `Invalid` for a key or batch beyond the engine's bounds; those of the
-    /// medium.
+    /// medium. Where a sync fails, the batch may be visible, and is not durable.
     pub fn write(&self, batch: BlobBatch, sync: bool) -> Result<()> {
         self.core.write(batch, sync)
     }

@@ -107,8 +107,9 @@ impl BlobTree {
             ..Garbage::default()
         };
         for (number, entry) in &ledger.files {
-            garbage.len += entry.record.end.map_or(0, |end| end.root.len);
-            garbage.live_len += entry.live_len();
+            let file_len = entry.record.end.map_or(0, |end| end.root.len);
+            garbage.len = garbage.len.saturating_add(file_len);
+            garbage.live_len = garbage.live_len.saturating_add(entry.live_len());
             garbage.inherited_count += usize::from(self.core.files.is_inherited(*number));
         }
         Ok(garbage)
@@ -235,7 +236,8 @@ impl Core {
             return false;
         };
         let live_percent_max = 100 - u64::from(collector.percent_min.min(100));
-        *live_len <= small || live_len * 100 <= file_len * live_percent_max
+        *live_len <= small
+            || live_len.saturating_mul(100) <= file_len.saturating_mul(live_percent_max)
     }
 
     /// Counts what lives in files of an earlier session, where that is not known or has changed much.
@@ -256,7 +258,7 @@ impl Core {
         let mut live: BTreeMap<u64, u64> = stale.keys().map(|number| (*number, 0)).collect();
         self.each_pointer(&mut |_, _, pointer| {
             if let Some(live_len) = live.get_mut(&pointer.file) {
-                *live_len += pointer.disk_len();
+                *live_len = live_len.saturating_add(pointer.disk_len());
             }
             Ok(())
         })?;

@@ -91,19 +91,15 @@ impl Scan {
 }
 
 impl ValueRef {
-    /// Bytes of the value.
-    #[must_use]
-    pub fn len(&self) -> u64 {
+    /// Bytes of the value, without reading it.
+    ///
+    /// # Errors
+    /// `Corruption` where the tree holds no pointer in its place.
+    pub fn value_len(&self) -> Result<u64> {
         match self.kind {
-            KeyKind::Indirect => pointer::raw_len_of(&self.bytes).unwrap_or(0),
-            _ => self.bytes.len() as u64,
+            KeyKind::Indirect => pointer::raw_len_of(&self.bytes),
+            _ => Ok(self.bytes.len() as u64),
         }
-    }
-
-    /// Is it a value without bytes?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The value, where it lies in the tree itself: no file is read.

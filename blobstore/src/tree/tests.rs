@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::blobfile::Effort;
+use crate::blobfile::tests::value;
 
 const PASS: &[u8] = b"correct horse";
 
@@ -23,16 +24,6 @@ pub(super) fn small_options() -> StoreOptions {
 
 fn credential() -> Credential {
     Credential::passphrase(PASS)
-}
-
-fn value(len: usize, seed: u64) -> Vec<u8> {
-    let mut out = vec![0; len];
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.finalize_xof().fill(&mut out);
-    out.chunks_exact_mut(64)
-        .for_each(|chunk| chunk[32..].fill(7));
-    out
 }
 
 struct World {
@@ -75,7 +66,7 @@ fn contents(tree: &BlobTree) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut found = BTreeMap::new();
     while let Some((key, value)) = scan.next().unwrap() {
         let bytes = value.bytes(tree).unwrap();
-        assert_eq!(value.len(), bytes.len() as u64);
+        assert_eq!(value.value_len().unwrap(), bytes.len() as u64);
         found.insert(key, bytes);
     }
     found

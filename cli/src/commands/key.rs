@@ -19,6 +19,10 @@ use crate::moment::rfc3339;
 use crate::store;
 use crate::terminal::{Results, human_len, note};
 
+/// What no change of the keyring reaches.
+const OLD_COPIES: &str =
+    "an old copy of the store, where there is one, still opens with the old secret";
+
 /// One slot, as `key list --json` and `info --json` show it. The keys are stable.
 #[derive(Serialize)]
 pub(super) struct SlotEntry {
@@ -139,7 +143,7 @@ fn change(args: &KeyAdd, quiet: bool) -> Outcome {
         keyring.change(env, &credential, cost)?;
         if !quiet {
             note(format_args!("slot {number} is changed"));
-            note("an old copy of the store, where there is one, still opens with the old secret");
+            note(OLD_COPIES);
         }
         Ok(())
     })
@@ -151,7 +155,7 @@ fn remove(args: &KeyRemove, quiet: bool) -> Outcome {
         keyring.remove(env, number)?;
         if !quiet {
             note(format_args!("slot {number} is removed"));
-            note("an old copy of the store, where there is one, still opens with the old secret");
+            note(OLD_COPIES);
         }
         Ok(())
     })

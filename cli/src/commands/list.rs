@@ -40,19 +40,18 @@ struct Entry {
     btime: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
+    /// As `path_hex`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_hex: Option<String>,
 }
 
 impl Entry {
     fn new(path: &[u8], attr: &Attr, target: Option<&[u8]>) -> Self {
-        let text = String::from_utf8_lossy(path).into_owned();
+        let (path, path_hex) = lossless(path);
+        let (target, target_hex) = target.map(lossless).unzip();
         Self {
-            path_hex: (text.as_bytes() != path).then(|| {
-                path.iter().fold(String::new(), |mut hex, byte| {
-                    let _ = write!(hex, "{byte:02x}");
-                    hex
-                })
-            }),
-            path: text,
+            path,
+            path_hex,
             kind: kind_word(attr.kind),
             mode: format!("{:04o}", attr.mode),
             size: attr.size,
@@ -66,9 +65,22 @@ impl Entry {
             mtime: stamp(attr.mtime),
             ctime: stamp(attr.ctime),
             btime: stamp(attr.btime),
-            target: target.map(|target| String::from_utf8_lossy(target).into_owned()),
+            target,
+            target_hex: target_hex.flatten(),
         }
     }
+}
+
+/// Bytes as text, and in hexadecimal where the text cannot hold them.
+fn lossless(bytes: &[u8]) -> (String, Option<String>) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let hex = (text.as_bytes() != bytes).then(|| {
+        bytes.iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    });
+    (text, hex)
 }
 
 fn stamp(time: Time) -> String {
@@ -214,7 +226,7 @@ pub(crate) fn stat(args: &Stat) -> Outcome {
         if args.json {
             results.json(&entry)?;
         } else {
-            for (what, value) in lines(path, &entry, &attr) {
+            for (what, value) in lines(path, &entry, &attr, target.as_deref()) {
                 results.line(format_args!("{what:7} {value}"))?;
             }
         }
@@ -222,7 +234,12 @@ pub(crate) fn stat(args: &Stat) -> Outcome {
     })
 }
 
-fn lines(path: &[u8], entry: &Entry, attr: &Attr) -> Vec<(&'static str, String)> {
+fn lines(
+    path: &[u8],
+    entry: &Entry,
+    attr: &Attr,
+    target: Option<&[u8]>,
+) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("path", printable(path)),
         ("kind", entry.kind.to_owned()),
@@ -235,8 +252,8 @@ fn lines(path: &[u8], entry: &Entry, attr: &Attr) -> Vec<(&'static str, String)>
     if let Some(rdev) = entry.rdev {
         lines.push(("device", rdev.to_string()));
     }
-    if let Some(target) = &entry.target {
-        lines.push(("target", printable(target.as_bytes())));
+    if let Some(target) = target {
+        lines.push(("target", printable(target)));
     }
     lines.extend([
         ("access", entry.atime.clone()),
@@ -251,6 +268,42 @@ fn lines(path: &[u8], entry: &Entry, attr: &Attr) -> Vec<(&'static str, String)>
 mod tests {
     use super::*;
 
+    fn attr(kind: Kind, mode: u32) -> Attr {
+        let time = Time::default();
+        Attr {
+            ino: 1,
+            generation: 0,
+            kind,
+            mode,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 0,
+            blocks: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            btime: time,
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_whole() {
+        let link = attr(Kind::Symlink, 0o777);
+        let odd = Entry::new(b"a", &link, Some(b"\xffb"));
+        assert_eq!(odd.target.as_deref(), Some("\u{fffd}b"));
+        assert_eq!(odd.target_hex.as_deref(), Some("ff62"));
+        assert_eq!(odd.path_hex, None);
+        let shown = lines(b"a", &odd, &link, Some(b"\xffb"));
+        assert!(shown.contains(&("target", "\\xffb".to_owned())));
+        let plain = Entry::new(b"\xfe", &link, Some(b"b"));
+        assert_eq!(
+            (plain.path_hex.as_deref(), plain.target_hex),
+            (Some("fe"), None)
+        );
+    }
+
     #[test]
     fn modes_read_like_those_of_ls() {
         for (kind, mode, text) in [
@@ -260,24 +313,7 @@ mod tests {
             (Kind::File, 0o2640, "-rw-r-S---"),
             (Kind::Symlink, 0o777, "lrwxrwxrwx"),
         ] {
-            let time = Time::default();
-            let attr = Attr {
-                ino: 1,
-                generation: 0,
-                kind,
-                mode,
-                nlink: 1,
-                uid: 0,
-                gid: 0,
-                rdev: 0,
-                size: 0,
-                blocks: 0,
-                atime: time,
-                mtime: time,
-                ctime: time,
-                btime: time,
-            };
-            assert_eq!(mode_text(&attr), text);
+            assert_eq!(mode_text(&attr(kind, mode)), text);
         }
     }
 }

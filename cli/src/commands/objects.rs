@@ -42,7 +42,8 @@ pub(crate) fn put(args: &Put, quiet: bool) -> Outcome {
 /// What is stored, with the permissions it shall have and its length where that is known.
 fn open_source(local: &Path) -> Outcome<(Box<dyn Read>, u32, Option<u64>)> {
     if local == Path::new(STREAM) {
-        return Ok((Box::new(io::stdin().lock()), 0o644, None));
+        // Not locked: the passphrase may come first on the same stream.
+        return Ok((Box::new(io::stdin()), 0o644, None));
     }
     let failed = |error| Failure::path(local, &error);
     let file = File::open(local).map_err(failed)?;
@@ -136,6 +137,7 @@ fn replace(
         }
         _ => {}
     }
+    let replaces = local.symlink_metadata().is_ok();
     let temporary = beside(local)?;
     let written = OpenOptions::new()
         .write(true)
@@ -147,6 +149,10 @@ fn replace(
             let mut buffered = BufWriter::with_capacity(1 << 20, file);
             copy(&mut buffered)?;
             buffered.flush().map_err(failed)?;
+            if replaces {
+                // The new file before its name: a power cut leaves one of the two, whole.
+                buffered.get_ref().sync_all().map_err(failed)?;
+            }
             std::fs::rename(&temporary, local).map_err(failed)
         });
     if written.is_err() {
@@ -242,6 +248,19 @@ mod tests {
         assert_eq!(bytes(10, "10-"), None);
         assert_eq!(bytes(0, "0-0"), None);
         assert_eq!(range_of(&file(0), None, OsStr::new("x")).ok(), Some((0, 0)));
+    }
+
+    #[test]
+    fn standard_input_stays_free_for_a_passphrase_before_the_contents() {
+        let source = open_source(Path::new(STREAM)).expect("standard input");
+        let (sender, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(io::stdin().lock());
+            sender.send(())
+        });
+        let waited = answer.recv_timeout(core::time::Duration::from_secs(20));
+        assert!(waited.is_ok(), "somebody holds standard input");
+        drop(source);
     }
 
     #[test]

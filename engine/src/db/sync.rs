@@ -42,7 +42,12 @@ impl Db {
         self.sync_to(self.last_seqno())
     }
 
-    pub(super) fn sync_to(&self, seqno: SeqNo) -> Result<()> {
+    /// Makes durable everything up to `seqno`, as [`Db::write`] returned it.
+    ///
+    /// # Errors
+    /// As [`Db::sync`]. `NoSpace` does not poison: what was written stays visible, and may be synced
+    /// later.
+    pub fn sync_to(&self, seqno: SeqNo) -> Result<()> {
         let mut syncing = self.syncing.lock();
         loop {
             if syncing.synced >= seqno {

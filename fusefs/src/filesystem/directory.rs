@@ -103,7 +103,8 @@ impl FileSystem {
             let (hash, name) = key::split_name(&key).ok_or_else(damaged)?;
             rank = if hash == last_hash { rank + 1 } else { 0 };
             last_hash = hash;
-            if behind.is_some_and(|(at, passed)| hash == at && rank <= passed) {
+            // Names that share the last rank are passed together: no listing goes in a circle.
+            if behind.is_some_and(|(at, passed)| hash == at && rank.min(key::RANK_MAX) <= passed) {
                 continue;
             }
             let target = NameRecord::decode(&value.bytes(&self.volume.tree)?)?;

@@ -139,7 +139,7 @@ impl FileSystem {
         let mut record = new_record(caller, &state.record, kind, mode, now);
         fill(&mut record);
         let entry = NameRecord { ino, kind };
-        let name_key = key::name(parent, self.name_seed, name);
+        let name_key = key::name(parent, &self.name_key, name);
         change.count(parent, 1, i32::from(kind == Kind::Directory));
         change.batch.put(&name_key, &entry.encode());
         change.batch.put(&key::inode(ino), &record.encode());
@@ -187,7 +187,7 @@ impl FileSystem {
         let record = change.record(ino);
         record.nlink += 1;
         record.ctime = now;
-        let name_key = key::name(parent, self.name_seed, name);
+        let name_key = key::name(parent, &self.name_key, name);
         change.count(parent, 1, 0);
         change.batch.put(&name_key, &entry.encode());
         let mut locked = change.commit(&self.volume.tree)?;

@@ -20,12 +20,13 @@ mod unnamed;
 mod xattr;
 
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use coffer_blobstore::{BlobBatch, BlobTree, Error};
 
 use crate::attr::{Kind, ROOT, Time};
 use crate::errno::{Errno, FsError, FsResult};
-use crate::key;
+use crate::key::{self, NameKey};
 use crate::options::MountOptions;
 use crate::record::{InodeRecord, Superblock};
 use crate::sync::Mutex;
@@ -38,12 +39,14 @@ use numbers::Numbers;
 /// A mounted file system.
 pub struct FileSystem {
     volume: Arc<Volume>,
-    name_seed: u64,
+    name_key: NameKey,
     numbers: Numbers,
     references: References,
     handles: Handles,
     /// Held while a name moves between directories.
     renames: Mutex<()>,
+    /// When the last sync by age began.
+    synced_at: Mutex<Duration>,
 }
 
 impl FileSystem {
@@ -60,11 +63,12 @@ impl FileSystem {
         let volume = Arc::new(Volume::new(tree, options));
         let fs = Self {
             numbers: Numbers::new(superblock),
-            name_seed: superblock.name_seed,
+            name_key: NameKey::new(superblock.name_seed),
             volume,
             references: References::default(),
             handles: Handles::default(),
             renames: Mutex::default(),
+            synced_at: Mutex::default(),
         };
         fs.volume.inode(ROOT).map_err(|error| match error.errno() {
             Errno::ESTALE => Error::corruption("the root directory is missing").into(),
@@ -97,14 +101,27 @@ impl FileSystem {
         Ok(())
     }
 
-    /// Writes out what is older than the limit and reaps what nobody refers to any more. To be
-    /// called about once a second.
-    pub fn tick(&self) {
-        if self.volume.must_be_writable().is_ok() {
-            self.volume.write_out_old();
-            // What cannot be reaped stays queued for the next tick.
-            let _failed = self.volume.reap();
+    /// Writes out what is older than the limit, makes everything durable when that was last done
+    /// as long ago, and reaps what nobody refers to any more. To be called about once a second.
+    ///
+    /// # Errors
+    /// Those of the sync.
+    pub fn tick(&self) -> FsResult<()> {
+        if self.volume.must_be_writable().is_err() {
+            return Ok(());
         }
+        self.volume.write_out_old();
+        // What cannot be reaped stays queued for the next tick.
+        let _failed = self.volume.reap();
+        let now = self.volume.tree.env().clock.monotonic();
+        let mut synced_at = self.synced_at.lock();
+        let age = Duration::from_millis(self.volume.options.dirty_age_ms_max);
+        if now.saturating_sub(*synced_at) < age {
+            return Ok(());
+        }
+        *synced_at = now;
+        drop(synced_at);
+        Ok(self.volume.tree.sync()?)
     }
 
     /// Writes out everything and makes it durable.

@@ -145,7 +145,7 @@ impl FileSystem {
 
     /// What a name leads to.
     pub(super) fn find(&self, parent: Ino, name: &[u8]) -> FsResult<Option<NameRecord>> {
-        let key = key::name(parent, self.name_seed, name);
+        let key = key::name(parent, &self.name_key, name);
         match self.volume.tree.get(&key)? {
             Some(bytes) => Ok(Some(NameRecord::decode(&bytes)?)),
             None => Ok(None),

@@ -37,7 +37,7 @@ impl FileSystem {
             Some(inode) => Change::new(&[&*dir, &**inode], now),
             None => Change::new(&[&*dir], now),
         };
-        let name_key = key::name(parent, self.name_seed, name);
+        let name_key = key::name(parent, &self.name_key, name);
         change.batch.delete(&name_key);
         change.count(parent, -1, 0);
         if let Some(inode) = &inode {
@@ -96,7 +96,7 @@ impl FileSystem {
             Some(inode) => Change::new(&[&*dir, &**inode], now),
             None => Change::new(&[&*dir], now),
         };
-        let name_key = key::name(parent, self.name_seed, name);
+        let name_key = key::name(parent, &self.name_key, name);
         change.batch.delete(&name_key);
         change.count(parent, -1, -1);
         match &inode {

@@ -242,12 +242,12 @@ impl FileSystem {
     }
 
     fn name(&self, change: &mut Change<'_>, place: Place<'_>, entry: NameRecord) {
-        let key = key::name(place.dir, self.name_seed, place.name);
+        let key = key::name(place.dir, &self.name_key, place.name);
         change.batch.put(&key, &entry.encode());
     }
 
     fn unname(&self, change: &mut Change<'_>, place: Place<'_>) {
-        let key = key::name(place.dir, self.name_seed, place.name);
+        let key = key::name(place.dir, &self.name_key, place.name);
         change.batch.delete(&key);
     }
 }

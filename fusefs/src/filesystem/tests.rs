@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::attr::{Caller, OpenFlags, RenameFlags, SetAttr, SetXattr, WriteFlags};
+use crate::record::NameRecord;
 use coffer_blobstore::env::{Env, mem, os};
 use coffer_blobstore::{Credential, KdfCost, OpenOptions, StoreOptions};
 
@@ -147,7 +148,7 @@ fn an_unlinked_file_lives_while_it_is_open_and_dies_at_the_next_mount() {
     let handle = fs.open_file(&ALICE, ino, RW).unwrap();
     fs.unlink(ROOT, b"f").unwrap();
     fs.forget(ino, 1);
-    fs.tick();
+    fs.tick().unwrap();
     assert_eq!(fs.getattr(ino).unwrap().nlink, 0);
     assert_eq!(fs.read(ino, handle, 299_999, 10).unwrap()[..], [7]);
     drop(fs);
@@ -336,4 +337,52 @@ fn a_stream_from_many_threads_stays_whole_and_bounded() {
             assert!(part.iter().all(|&byte| byte == thread ^ step as u8));
         }
     }
+}
+
+#[test]
+fn names_that_share_their_last_rank_do_not_lead_a_listing_in_a_circle() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let ino = put(&fs, b"f", b"x");
+    // Nobody can make names that collide; a store may still hold anything.
+    let target = NameRecord {
+        ino,
+        kind: Kind::File,
+    };
+    let mut batch = BlobBatch::new();
+    for number in 0..400_u32 {
+        let mut name = key::names_from(ROOT, (1 << 55) - 1);
+        name.extend(format!("name {number}").as_bytes());
+        batch.put(&name, &target.encode());
+    }
+    tree.write(batch, false).unwrap();
+    let (mut cookie, mut count) = (0, 0);
+    loop {
+        let before = count;
+        fs.readdir(ROOT, cookie, &mut |entry| {
+            (cookie, count) = (entry.cookie, count + 1);
+            count % 7 > 0
+        })
+        .unwrap();
+        if count == before {
+            break;
+        }
+        assert!(count < 500, "the listing goes on for ever");
+    }
+    assert!(count > 256, "{count}");
+}
+
+#[test]
+fn whoever_waits_for_an_inode_that_did_not_load_gets_the_one_in_the_table() {
+    let fs = FileSystem::open(tree(), options(0)).unwrap();
+    let gone = fs.volume.table.find_or_insert(99);
+    assert_eq!(errno(fs.volume.inode(99).map(|_| ())), Errno::ESTALE);
+    // The number comes into use after all; `gone` has lost its place and must stay unready.
+    let record = InodeRecord::new(Kind::File, 0o644, 0, 0, Time::default());
+    let mut batch = BlobBatch::new();
+    batch.put(&key::inode(99), &record.encode());
+    fs.volume.tree.write(batch, false).unwrap();
+    let held = fs.volume.inode(99).unwrap();
+    assert!(!Arc::ptr_eq(&gone, &held) && !gone.is_ready());
+    assert!(!fs.volume.load(&gone).unwrap() && !gone.is_ready());
 }

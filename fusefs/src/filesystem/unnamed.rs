@@ -96,7 +96,7 @@ impl FileSystem {
             ino,
             kind: Kind::File,
         };
-        let name_key = key::name(parent, self.name_seed, name);
+        let name_key = key::name(parent, &self.name_key, name);
         change.batch.put(&name_key, &entry.encode());
         let mut locked = change.commit(&self.volume.tree)?;
         let attr = locked.of(ino).attr(ino);

@@ -98,7 +98,9 @@ impl Core {
             work(self);
         } else {
             let core = Arc::clone(self);
-            self.waiters.hand_over(move || work(&core));
+            if let Err(job) = self.waiters.hand_over(move || work(&core)) {
+                job();
+            }
         }
     }
 
@@ -136,10 +138,8 @@ impl Core {
 
     /// Work of the ticking thread.
     pub(crate) fn tick(&self) {
-        let _ = self.call("tick", 0, |fs| {
-            fs.tick();
-            Ok(())
-        });
+        // A failure is in the log, and poisons the store: every change says so.
+        let _ = self.call("tick", 0, FileSystem::tick);
     }
 
     /// Writes everything out and makes it durable.

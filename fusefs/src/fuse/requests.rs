@@ -291,12 +291,13 @@ impl fuser::Filesystem for Adapter {
         } else {
             // The data lies in the buffer of this reader, which takes the next request now.
             let (core, data) = (self.0.clone(), data.to_vec());
-            self.0.waiters.hand_over(move || {
-                written(
-                    reply,
-                    write(&core, ino.0, handle, offset, &data, write_flags),
-                );
-            });
+            let job = move || {
+                let done = write(&core, ino.0, handle, offset, &data, write_flags);
+                written(reply, done);
+            };
+            if let Err(job) = self.0.waiters.hand_over(job) {
+                job();
+            }
         }
     }
 

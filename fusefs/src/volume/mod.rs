@@ -41,7 +41,7 @@ pub(crate) struct Volume {
     pub(crate) pool: Pool,
     cache: ChunkCache,
     ledger: Ledger,
-    table: Table,
+    pub(crate) table: Table,
     clock: Arc<dyn Clock>,
     /// Inodes with something unwritten, by the time it began.
     queue: Mutex<VecDeque<(Duration, Arc<Inode>)>>,
@@ -98,17 +98,22 @@ impl Volume {
 
     /// The inode with this number; `ESTALE` where there is none.
     pub(crate) fn inode(&self, ino: Ino) -> FsResult<Arc<Inode>> {
-        let inode = self.table.find_or_insert(ino);
-        if !inode.is_ready() {
-            self.load(&inode)?;
+        loop {
+            let inode = self.table.find_or_insert(ino);
+            if inode.is_ready() || self.load(&inode)? {
+                return Ok(inode);
+            }
         }
-        Ok(inode)
     }
 
-    fn load(&self, inode: &Arc<Inode>) -> FsResult<()> {
+    /// Fills an inode from the tree; `false` where another one has taken its place in the table.
+    pub(crate) fn load(&self, inode: &Arc<Inode>) -> FsResult<bool> {
         let mut state = inode.lock();
         if inode.is_ready() {
-            return Ok(());
+            return Ok(true);
+        }
+        if state.reaped {
+            return Ok(false);
         }
         let found = match self.tree.get(&key::inode(inode.ino)) {
             Ok(Some(bytes)) => InodeRecord::decode(&bytes).map_err(FsError::from),
@@ -119,10 +124,11 @@ impl Volume {
             Ok(record) => {
                 *state = State::new(record, true, self.new_epoch());
                 inode.set_ready();
-                Ok(())
+                Ok(true)
             }
             Err(error) => {
-                // Not kept: the next who asks looks again.
+                // Not kept: the next who asks looks again, and so does whoever waits for this one.
+                state.reaped = true;
                 self.table.remove(inode);
                 Err(error)
             }

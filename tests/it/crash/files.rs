@@ -62,7 +62,12 @@ fn open(env: Env) -> FileSystem {
         let options = stores::store_options(stores::transform(Ecc::None));
         BlobTree::create(env, &stores::credential(), options).unwrap()
     };
-    FileSystem::open(Arc::new(tree), MountOptions::default()).unwrap()
+    // Everything is old enough for a tick to write and sync it.
+    let options = MountOptions {
+        dirty_age_ms_max: 0,
+        ..MountOptions::default()
+    };
+    FileSystem::open(Arc::new(tree), options).unwrap()
 }
 
 fn write(fs: &FileSystem, handle: (Attr, Handle), bytes: &[u8]) -> FsResult<()> {
@@ -229,7 +234,10 @@ impl Run {
                 self.fs.fsyncdir(ROOT).unwrap();
                 is_synced = true;
             }
-            _ => self.fs.tick(),
+            _ => {
+                self.fs.tick().unwrap();
+                is_synced = true;
+            }
         }
         self.marks.push(Mark {
             start,

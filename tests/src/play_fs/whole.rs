@@ -139,7 +139,7 @@ impl Player {
         self.model.release_all();
         self.fs().sync_all().unwrap();
         if clean {
-            self.fs().tick();
+            self.fs().tick().unwrap();
             self.audit();
         }
         let fs = self.fs.take().unwrap();
