@@ -1,7 +1,7 @@
 //! The engine on media that lose power and media with faults.
 
 use coffer_engine::crypto::{KeySource, MasterKey};
-use coffer_engine::env::{Env, Fs};
+use coffer_engine::env::{Env, Fs, OpenMode};
 use coffer_engine::{
     BlockTransform, Cipher, Compression, Db, Ecc, ErrorKind, FileKind, KvProtection, Options,
     Preset, Result, StoreId, Work, WriteBatch, WriteOptions,
@@ -353,4 +353,79 @@ fn random_keys_never_stop_a_writer_for_long() {
     let (took, stats) = (started.elapsed(), db.stats());
     println!("{count} keys in {took:?}, longest write {longest:?}, {stats:#?}");
     assert!(longest < Duration::from_secs(1), "{longest:?}");
+}
+
+/// The medium is full, once, at every step of what follows the edit that makes a manifest long: the
+/// edit is committed by then, so nothing that it names may go, and the store opens again.
+#[test]
+fn a_full_medium_while_a_long_manifest_is_renewed_loses_nothing() {
+    for on in [
+        Operation::Create,
+        Operation::Append,
+        Operation::Sync,
+        Operation::SyncDir,
+        Operation::Rename,
+    ] {
+        for is_closed in [false, true] {
+            let hit_count = (0..)
+                .take_while(|&skip_count| full_at_renewal(on, skip_count, is_closed))
+                .count();
+            assert!(hit_count > 0, "{on:?} never happens");
+        }
+    }
+}
+
+/// Flushes past the length at which a manifest is begun anew; was the fault met?
+fn full_at_renewal(on: Operation, skip_count: u64, is_closed: bool) -> bool {
+    let name = format!("{on:?} number {skip_count}, closed: {is_closed}");
+    let medium = CrashFs::new();
+    let fs = FaultFs::new(Arc::new(medium.clone()));
+    let db = open(World::new(1).env(Arc::new(fs.clone()))).unwrap();
+    let manifest = |db: &Db| {
+        let files = db.live_files();
+        let mut ids = files.iter().map(|file| file.id);
+        ids.find(|id| id.kind == FileKind::Manifest).unwrap()
+    };
+    let first = manifest(&db);
+    let len = || fs.open(first, OpenMode::Read).unwrap().len().unwrap();
+    let limit = 2 * len() + (1 << 20);
+    for value_len in [4_000, 100] {
+        while len() + 2 * value_len + 600 < limit {
+            let value = vec![0; value_len as usize];
+            db.write_annex(vec![(b"key".to_vec(), Some(value))])
+                .unwrap();
+        }
+    }
+    assert_eq!(manifest(&db), first, "long too early");
+    fs.add(Rule::new(on, Fault::NoSpace).once_after(skip_count));
+    let mut durable = Vec::new();
+    for i in 0..8_u8 {
+        let mut batch = WriteBatch::new();
+        batch.put(&[i], b"value");
+        let written = db.write(batch, WriteOptions::default());
+        if written.and_then(|_| db.flush()).is_ok() {
+            durable.push(i);
+        }
+    }
+    let hit = fs.hit_count() > 0;
+    let is_poisoned = db.is_poisoned();
+    assert!(hit || !is_poisoned, "{name}");
+    assert!(
+        is_poisoned || manifest(&db) != first,
+        "{name}: never renewed"
+    );
+    fs.heal();
+    if is_closed {
+        db.close().unwrap();
+    }
+    drop(db);
+    let record = medium.record();
+    for medium in [medium, record.crash(record.change_count(), skip_count)] {
+        let db = open(World::new(2).env(Arc::new(medium)))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        for &i in &durable {
+            assert!(db.get(&[i], None).unwrap().is_some(), "{name}: {i} is gone");
+        }
+    }
+    hit
 }

@@ -1,7 +1,7 @@
 //! A medium that answers with errors: what was promised stays, reads go on, writes are refused.
 
 use crate::stores::{self, Contents};
-use coffer_blobstore::{BlobBatch, BlobTree, ErrorKind, StoreOptions};
+use coffer_blobstore::{BlobBatch, BlobTree, ErrorKind, StoreOptions, Work};
 use coffer_engine::Ecc;
 use coffer_engine::FileKind;
 use coffer_engine::env::Env;
@@ -285,5 +285,56 @@ fn a_synced_write_without_space_for_its_log_costs_no_other_value() {
         tree.delete(b"b").unwrap();
         tree.compact(&mut |_| ()).unwrap();
         assert_eq!(tree.get(b"keep").unwrap(), Some(kept), "{sync_writes}");
+    }
+}
+
+#[test]
+fn a_full_medium_puts_off_the_end_of_a_blob_file() {
+    let faulty = Faulty::new(38);
+    let tree = &faulty.tree;
+    tree.put(b"one", &[1; 100]).unwrap();
+    for key in [b"full", b"next"] {
+        let value = Rng::new(u64::from(key[0])).bytes(70_000);
+        tree.put(key, &value).unwrap();
+    }
+    let full = Rule::new(Operation::Append, Fault::NoSpace).on_kind(FileKind::Blob);
+    faulty.faults.add(full);
+    while tree.maintain().unwrap() == Work::Did {}
+    let refused = tree.put(b"more", &[7; 10_000]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NoSpace);
+    assert!(faulty.faults.hit_count() >= 2 && !tree.is_poisoned());
+    assert_eq!(tree.garbage().unwrap().len, 0, "nothing is finished yet");
+    tree.delete(b"one").unwrap();
+    tree.sync().unwrap();
+
+    faulty.faults.heal();
+    tree.put(b"more", &[7; 10_000]).unwrap();
+    while tree.maintain().unwrap() == Work::Did {}
+    assert!(tree.garbage().unwrap().len >= 70_000);
+    let found = stores::dump(tree).unwrap();
+    tree.close().unwrap();
+    drop(faulty.tree);
+    let tree = stores::open(env(&faulty.faults, 39)).unwrap();
+    assert_eq!(tree.garbage().unwrap().inherited_count, 0);
+    assert!(stores::dump(&tree).unwrap() == found);
+}
+
+/// The one error that a sync of the directory reports may concern the name of a log.
+#[test]
+fn a_failed_sync_while_a_blob_file_is_made_poisons() {
+    for rule in [
+        Rule::new(Operation::SyncDir, Fault::Io),
+        Rule::new(Operation::Sync, Fault::Io).on_kind(FileKind::Blob),
+    ] {
+        let faults = FaultFs::new(Arc::new(CrashFs::new()));
+        let options = stores::store_options(stores::transform(Ecc::None));
+        let tree = BlobTree::create(env(&faults, 40), &stores::credential(), options).unwrap();
+        tree.put(b"small", b"in a log whose name is not settled yet")
+            .unwrap();
+        faults.add(rule.clone().once_after(0));
+        tree.put(b"large", &[1; 10_000]).unwrap_err();
+        assert!(tree.is_poisoned(), "{rule:?}");
+        let refused = tree.sync().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Poisoned, "{rule:?}");
     }
 }

@@ -3,7 +3,8 @@
 //! - A blob file is named in the annex, durably, before anything can point into it.
 //! - A file of an earlier session is never appended to: its ordinals are spent.
 //! - A finished file is opened against its record: salt, length and root must be those of the annex.
-//! - A failed sync poisons all writing; reading goes on.
+//! - A file is finished by one thread, once nobody can claim it any more.
+//! - A failed sync poisons all writing; reading goes on. A full medium only puts off what it refused.
 
 mod reader;
 mod value;
@@ -20,7 +21,7 @@ use coffer_engine::crypto::KeySource;
 use coffer_engine::env::{Env, File, OpenMode};
 use coffer_engine::file::{create_file, open_file, open_footer};
 use coffer_engine::sync::{Mutex, RwLock};
-use coffer_engine::{Error, FileId, FileKind, Result, StoreId};
+use coffer_engine::{Error, ErrorKind, FileId, FileKind, Result, StoreId};
 
 use crate::garbage::{AnnexUpdates, BlobEnd, BlobRecord, Ledger, record_update};
 use crate::options::StoreOptions;
@@ -61,7 +62,7 @@ pub(crate) struct BlobFiles {
     known: RwLock<BTreeMap<u64, Known>>,
     /// The file that takes new frames; creating the next one happens under this lock.
     active: Mutex<Option<Arc<BlobWriter>>>,
-    /// Held from choosing a file to finish until it is finished: each gets one footer.
+    /// Held by whoever finishes a file, from the choice until the annex has its end.
     finishing: Mutex<()>,
     /// Files of an earlier session that recovery asked about: unsynced perhaps.
     asked: Mutex<BTreeMap<u64, BlobReader>>,
@@ -220,8 +221,9 @@ impl BlobFiles {
             self.store_id,
             self.options.transform,
         )?;
-        file.sync().map_err(|error| error.in_file(id))?;
-        self.env.fs.sync_dir()?;
+        // A directory reports an error once: it may have meant the name of a log.
+        self.poison_on(file.sync().map_err(|error| error.in_file(id)))?;
+        self.poison_on(self.env.fs.sync_dir())?;
         let record = BlobRecord {
             salt: *context.salt(),
             end: None,
@@ -254,6 +256,10 @@ impl BlobFiles {
             .iter()
             .try_for_each(|writer| writer.sync())
             .and_then(|()| asked.iter().try_for_each(BlobReader::sync));
+        self.poison_on(result)
+    }
+
+    fn poison_on<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_err() {
             self.poisoned.store(true, Ordering::Release);
         }
@@ -281,24 +287,29 @@ impl BlobFiles {
             .collect()
     }
 
-    /// Finishes one file that takes no more frames; `false` where there is none.
+    /// Finishes one file that takes no more frames; `false` where there is none, or no space for its
+    /// footer yet.
     ///
     /// # Errors
     /// Those of the medium, which poison the store.
     pub(crate) fn finish_one(&self) -> Result<bool> {
+        let _turn = self.finishing.lock();
         if self.is_poisoned() {
             return Ok(false);
         }
-        let _turn = self.finishing.lock();
-        let active = self.active.lock().as_ref().map(|writer| writer.number());
-        let ready = |writer: &Arc<BlobWriter>| {
-            Some(writer.number()) != active && !writer.is_claimed() && !writer.is_broken()
-        };
-        let Some(writer) = self.writers().into_iter().find(ready) else {
-            return Ok(false);
-        };
-        self.finish(&writer)?;
-        Ok(true)
+        match self.finishable() {
+            Some(writer) => self.finish(&writer),
+            None => Ok(false),
+        }
+    }
+
+    /// A file whose last claim is gone. Claims are made on the active file alone, under its lock.
+    fn finishable(&self) -> Option<Arc<BlobWriter>> {
+        let active = self.active.lock();
+        let number = active.as_ref().map(|writer| writer.number());
+        self.writers().into_iter().find(|writer| {
+            Some(writer.number()) != number && !writer.is_claimed() && !writer.is_broken()
+        })
     }
 
     /// Finishes every file that nobody claims; for the end of a session.
@@ -311,12 +322,16 @@ impl BlobFiles {
         Ok(())
     }
 
-    fn finish(&self, writer: &BlobWriter) -> Result<()> {
+    fn finish(&self, writer: &BlobWriter) -> Result<bool> {
         let number = writer.number();
         let live_len = writer.live_len();
-        let root = writer
-            .finish()
-            .inspect_err(|_| self.poisoned.store(true, Ordering::Release))?;
+        let root = match writer.end() {
+            Err(error) if error.kind() == ErrorKind::NoSpace && !writer.is_broken() => {
+                return Ok(false);
+            }
+            root => self.poison_on(root)?,
+        };
+        self.poison_on(writer.sync())?;
         let end = Some(BlobEnd { root, live_len });
         let record = BlobRecord {
             salt: *writer.context().salt(),
@@ -328,7 +343,7 @@ impl BlobFiles {
             file.record = record;
             file.writer = None;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Forgets a file and removes it. REQUIRES: the annex does not name it any more, durably.
@@ -429,7 +444,7 @@ impl BlobFiles {
             Some(reader) => reader,
             None => match self.open(pointer.file) {
                 Ok((file, context)) => BlobReader::new(file, context),
-                Err(error) if error.kind() == coffer_engine::ErrorKind::Io => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Io => return Err(error),
                 Err(_) => return Ok(false),
             },
         };
@@ -439,7 +454,7 @@ impl BlobFiles {
                 self.asked.lock().insert(pointer.file, reader);
                 Ok(true)
             }
-            Err(error) if error.kind() == coffer_engine::ErrorKind::Io => Err(error),
+            Err(error) if error.kind() == ErrorKind::Io => Err(error),
             Err(_) => Ok(false),
         }
     }

@@ -91,17 +91,6 @@ impl Bench {
 }
 
 #[test]
-fn a_second_footer_is_refused() {
-    let bench = bench(options());
-    bench.put(&value(10_000, 1));
-    let writers = bench.files.writers();
-    let writer = writers.first().unwrap();
-    let root = writer.finish().unwrap();
-    assert!(writer.finish().is_err());
-    assert_eq!(writer.len(), root.len);
-}
-
-#[test]
 fn values_of_all_lengths_round_trip_in_every_transform() {
     for preset in [Preset::RocksDbParity] {
         let mut options = options();
@@ -252,6 +241,52 @@ fn four_threads_stage_at_once() {
             .values()
             .all(|entry| entry.record.end.is_some())
     );
+}
+
+#[test]
+fn a_file_ends_in_one_footer() {
+    let bench = bench(options());
+    let pointer = bench.put(&value(5000, 1));
+    let writer = bench.files.active.lock().take().unwrap();
+    let root = writer.end().unwrap();
+    assert_eq!(writer.end().unwrap(), root);
+    assert_eq!(writer.len(), root.len);
+    assert!(bench.files.finish_one().unwrap());
+    let again = bench_over(bench.fs, bench.fake, options()).unwrap();
+    assert_eq!(again.get(&pointer).unwrap(), value(5000, 1));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the threads of the test itself")]
+fn files_are_finished_once_and_never_under_a_writer() {
+    let mut options = options();
+    options.blob_file_len = 1;
+    let bench = bench(options.clone());
+    let done = AtomicBool::new(false);
+    let pointers: Vec<_> = std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    bench.files.finish_one().unwrap();
+                }
+            });
+        }
+        let put = |seed| {
+            let staged = bench.files.stage(&value(5000, seed), Effort::Normal)?;
+            staged.claim.settle(staged.pointer.disk_len());
+            Ok(staged.pointer)
+        };
+        let pointers: Vec<Result<_>> = (0..1000).map(put).collect();
+        done.store(true, Ordering::Relaxed);
+        pointers
+    });
+    bench.files.finish_all().unwrap();
+    let again = bench_over(bench.fs, bench.fake, options).unwrap();
+    for (pointer, seed) in pointers.into_iter().zip(0..) {
+        let pointer = pointer.unwrap();
+        assert!(!again.files.is_inherited(pointer.file));
+        assert_eq!(again.get(&pointer).unwrap(), value(5000, seed));
+    }
 }
 
 proptest! {

@@ -3,8 +3,10 @@
 //! - Ordinals are handed out before sealing, so frames are sealed in parallel and land in any order.
 //! - Whoever holds a [`Claim`] keeps the file from being finished: what it appended, or will append,
 //!   is not yet in the tree.
-//! - After a failed append nothing is appended any more: the tail of the file is undefined.
-//! - A file is finished once, by its footer; it is never opened for appending again.
+//! - After a failed append nothing is appended any more: the tail of the file is undefined. What a
+//!   full medium refused is cut off again, and the file goes on.
+//! - A file is finished once, by its footer, which is sealed once; it is never opened for appending
+//!   again.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -35,6 +37,14 @@ pub(crate) struct BlobWriter {
 struct Tail {
     root: RootHasher,
     broken: Option<ErrorKind>,
+    footer: Option<Footer>,
+}
+
+/// The sealed end of a file.
+struct Footer {
+    root: FileRoot,
+    /// Its bytes, until they are appended.
+    bytes: Vec<u8>,
 }
 
 impl BlobWriter {
@@ -44,6 +54,7 @@ impl BlobWriter {
         let tail = Tail {
             root: RootHasher::new(),
             broken: None,
+            footer: None,
         };
         Ok(Self {
             number,
@@ -76,7 +87,7 @@ impl BlobWriter {
         self.len.load(Ordering::Acquire)
     }
 
-    /// May frames still be appended?
+    /// Has an append failed for good?
     pub(crate) fn is_broken(&self) -> bool {
         self.tail.lock().broken.is_some()
     }
@@ -103,22 +114,26 @@ impl BlobWriter {
     /// Those of the medium, now or at an earlier append to this file.
     pub(crate) fn append(&self, bytes: &[u8], sealed: &[Sealed]) -> Result<u64> {
         let mut tail = self.tail.lock();
-        self.check(&tail)?;
-        if let Err(error) = self.file.append(bytes) {
-            tail.broken = Some(error.kind());
-            return Err(error.in_file(self.id()));
+        if let Some(kind) = tail.broken {
+            let message = "an earlier append to this blob file failed; write again";
+            return Err(Error::new(kind, message).in_file(self.id()));
         }
+        assert!(tail.footer.is_none(), "a claimed file has no end");
+        let offset = self.append_whole(&mut tail, bytes)?;
         sealed.iter().for_each(|block| tail.root.push(&block.tag));
-        Ok(self.len.fetch_add(bytes.len() as u64, Ordering::AcqRel))
+        Ok(offset)
     }
 
-    fn check(&self, tail: &Tail) -> Result<()> {
-        let Some(kind) = tail.broken else {
-            return Ok(());
-        };
-        let message =
-            "this blob file takes no more: an append to it failed, or it is finished; write again";
-        Err(Error::new(kind, message).in_file(self.id()))
+    /// Appends all of `bytes` or, where the medium is full, nothing; returns where they start.
+    fn append_whole(&self, tail: &mut Tail, bytes: &[u8]) -> Result<u64> {
+        if let Err(error) = self.file.append(bytes) {
+            let is_full = error.kind() == ErrorKind::NoSpace;
+            if !is_full || self.file.truncate(self.len()).is_err() {
+                tail.broken = Some(error.kind());
+            }
+            return Err(error.in_file(self.id()));
+        }
+        Ok(self.len.fetch_add(bytes.len() as u64, Ordering::AcqRel))
     }
 
     /// Makes durable everything appended before this call.
@@ -147,25 +162,31 @@ impl BlobWriter {
             .saturating_sub(self.synced_len.load(Ordering::Acquire))
     }
 
-    /// Appends the footer and makes the file durable. REQUIRES: no claims.
+    /// Appends the footer, if it is not there yet; it is durable after a sync. REQUIRES: nobody claims
+    /// the file, now or later.
     ///
     /// # Errors
-    /// `Invalid` where it is finished already; those of the medium.
-    pub(super) fn finish(&self) -> Result<FileRoot> {
+    /// Those of the medium; on a full one the call may be repeated.
+    pub(super) fn end(&self) -> Result<FileRoot> {
         debug_assert!(!self.is_claimed());
         let mut tail = self.tail.lock();
-        self.check(&tail)?;
-        tail.broken = Some(ErrorKind::Invalid);
-        let mut footer = Vec::new();
-        let hasher = core::mem::take(&mut tail.root);
-        let root = seal_footer(&self.context, hasher, &[], self.len(), &mut footer)?;
-        self.file
-            .append(&footer)
-            .map_err(|error| error.in_file(self.id()))?;
-        self.len.fetch_add(footer.len() as u64, Ordering::AcqRel);
-        drop(tail);
-        self.sync()?;
-        Ok(root)
+        let Footer { root, bytes } = match tail.footer.take() {
+            Some(footer) => footer,
+            None => {
+                let hasher = core::mem::take(&mut tail.root);
+                let mut bytes = Vec::new();
+                let root = seal_footer(&self.context, hasher, &[], self.len(), &mut bytes)?;
+                Footer { root, bytes }
+            }
+        };
+        let appended = if bytes.is_empty() {
+            Ok(0)
+        } else {
+            self.append_whole(&mut tail, &bytes)
+        };
+        let bytes = if appended.is_ok() { Vec::new() } else { bytes };
+        tail.footer = Some(Footer { root, bytes });
+        appended.map(|_| root)
     }
 
     /// Bytes that the tree was given pointers to.

@@ -170,30 +170,39 @@ impl Db {
     /// # Errors
     /// Those of the medium; the store is given back anyway.
     pub fn close(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
+        // Held until the end: who closes at the same time waits for it.
+        let mut lock = self.lock.lock();
+        if lock.is_none() {
             return Ok(());
         }
+        // Before the last flush, so that nothing is accepted that it would miss. Work in other
+        // threads sees it and ends.
+        self.closed.store(true, Ordering::Release);
         let flushed = if self.is_poisoned() {
             Ok(())
         } else {
-            self.flush()
+            self.flush_all()
         };
-        self.closed.store(true, Ordering::Release);
-        // Work in other threads sees `closed` and ends.
         let _whole = self.claim_whole();
         let _flushing = self.wait_for_turn(&self.flushing);
-        let ended = flushed.and_then(|()| self.end_manifest());
-        self.lock.lock().take();
+        let ended = self.end_manifest(flushed);
+        lock.take();
         ended
     }
 
-    /// Records where the manifest ends, so that an attacker cannot cut off what it says last.
-    fn end_manifest(&self) -> Result<()> {
+    /// Takes no more edits and, if all went well, records where the manifest ends, so that an
+    /// attacker cannot cut off what it says last.
+    fn end_manifest(&self, flushed: Result<()>) -> Result<()> {
         let mut manifest = self.manifest.lock();
-        if self.is_poisoned() || manifest.is_closed {
+        manifest.is_closed = true;
+        flushed?;
+        if self.is_poisoned() {
             return Ok(());
         }
-        manifest.is_closed = true;
+        if !manifest.log.is_whole() {
+            // Its last edit is counted, and the full medium did not take it.
+            self.renew_manifest(&mut manifest)?;
+        }
         manifest.log.close(&self.place)
     }
 }

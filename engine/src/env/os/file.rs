@@ -8,7 +8,7 @@ extern crate std;
 use core::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{self, Advice};
+use rustix::fs::{self, Advice, Stat};
 use rustix::io::{self, Errno};
 
 use crate::env::File;
@@ -17,6 +17,15 @@ use crate::env::os::failed;
 use crate::error::{Error, Result};
 use crate::sync::Mutex;
 use crate::types::FileId;
+
+/// Refuses pipes, devices and directories.
+pub(super) fn check_regular(id: FileId, fd: &OwnedFd) -> Result<Stat> {
+    let stat = fs::fstat(fd).map_err(|errno| failed("cannot stat the file", errno))?;
+    if fs::FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Ok(stat);
+    }
+    Err(Error::corruption("not a regular file").in_file(id))
+}
 
 #[derive(Debug)]
 pub(super) struct OsFile {
@@ -28,10 +37,7 @@ pub(super) struct OsFile {
 
 impl OsFile {
     pub(super) fn new(id: FileId, fd: OwnedFd) -> Result<Self> {
-        let stat = fs::fstat(&fd).map_err(|errno| failed("cannot stat the file", errno))?;
-        if !fs::FileType::from_raw_mode(stat.st_mode).is_file() {
-            return Err(Error::corruption("not a regular file").in_file(id));
-        }
+        let stat = check_regular(id, &fd)?;
         let end = Mutex::new(u64::try_from(stat.st_size).unwrap_or(0));
         let ahead = Mutex::new(Readahead::default());
         Ok(Self { id, fd, end, ahead })
