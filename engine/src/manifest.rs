@@ -175,7 +175,7 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// Writes `state` as a new manifest and makes it the live one.
+    /// Writes `state` as a new manifest and makes it the live one. `NoSpace` means that it is not.
     pub(crate) fn create(place: &Place, number: u64, state: &State) -> Result<Self> {
         let id = FileId::new(FileKind::Manifest, number);
         let transform = place.transform.for_metadata();
@@ -255,7 +255,11 @@ fn switch_current(
     file.append(&out)?;
     file.sync()?;
     env.fs.rename(side, CURRENT)?;
-    env.fs.sync_dir()
+    // From here on `CURRENT` may name either manifest, even where only space was wanting.
+    env.fs.sync_dir().map_err(|error| {
+        let message = "cannot make the name of the live manifest durable";
+        Error::io(message).in_file(CURRENT).because(error)
+    })
 }
 
 /// Reads `CURRENT`: number and salt of the live manifest, and where it ends.

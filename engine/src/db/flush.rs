@@ -26,6 +26,11 @@ impl Db {
     /// `Poisoned`, `NoSpace`, `Io`. Without space nothing is lost: what was in memory stays there.
     pub fn flush(&self) -> Result<()> {
         self.check_writable()?;
+        self.flush_all()
+    }
+
+    /// As [`Db::flush`], also while the store is being closed.
+    pub(super) fn flush_all(&self) -> Result<()> {
         let target = {
             let mut writer = self.writer.lock();
             self.rotate(&mut writer)?;

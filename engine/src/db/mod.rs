@@ -9,6 +9,7 @@
 //! - Locks are taken in this order: manifest, writer, super version; the others stand alone. None
 //!   but that of the manifest is held during a sync.
 
+mod backpressure;
 mod compact;
 mod flush;
 mod limiter;
@@ -71,6 +72,7 @@ pub struct Db {
     syncing: Mutex<sync::Syncing>,
     synced: Condvar,
     work: maintain::WorkSignal,
+    backpressure: backpressure::Backpressure,
     /// Held by whoever flushes.
     flushing: AtomicBool,
     /// What is being compacted.
@@ -186,6 +188,7 @@ impl Db {
             cache_len: self.cache.len() as u64,
             cache_hit_count,
             cache_miss_count,
+            stalls: self.backpressure.stats(),
             compaction_count: self.compacting.lock().len(),
             is_uncompactable: self.is_uncompactable(),
             edit_count: self.manifest.lock().state.counter,
@@ -237,7 +240,7 @@ impl Db {
             return Err(poisoned());
         }
         if self.closed.load(Ordering::Acquire) {
-            return Err(Error::canceled("the store is closed"));
+            return Err(closed());
         }
         Ok(())
     }
@@ -264,7 +267,7 @@ impl Db {
     }
 
     /// Commits an edit: durable in the manifest first, then seen by readers, together with
-    /// `change`.
+    /// `change`. An error means that the edit is not in the store, or that the store is poisoned.
     fn install(
         &self,
         manifest: &mut LiveManifest,
@@ -273,6 +276,9 @@ impl Db {
     ) -> Result<()> {
         if self.is_poisoned() {
             return Err(poisoned());
+        }
+        if manifest.is_closed {
+            return Err(closed());
         }
         if !manifest.log.is_whole() {
             self.renew_manifest(manifest)?;
@@ -297,24 +303,31 @@ impl Db {
         }
         self.work.progress();
         if manifest.log.is_long() {
-            self.renew_manifest(manifest)?;
+            // The edit is committed. Where this fails for want of space the old manifest goes on,
+            // still long; any other error has poisoned the store, which the next call tells.
+            let _ = self.renew_manifest(manifest);
         }
         Ok(())
     }
 
-    /// Begins a new manifest with a whole picture of the state.
+    /// Begins a new manifest with a whole picture of the state. Without space the old one stays.
     fn renew_manifest(&self, manifest: &mut LiveManifest) -> Result<()> {
         let old = manifest.log.id();
         let number = self.allocate_number();
         manifest.state.next_number = self.next_number.load(Ordering::Relaxed);
-        let created = Manifest::create(&self.place, number, &manifest.state);
-        if created
-            .as_ref()
-            .is_err_and(|error| error.kind() != ErrorKind::NoSpace)
-        {
-            self.poison();
+        match Manifest::create(&self.place, number, &manifest.state) {
+            Ok(log) => manifest.log = log,
+            Err(error) => {
+                if error.kind() == ErrorKind::NoSpace {
+                    // `CURRENT` does not name it: the rest of it would only fill the medium more.
+                    self.remove_file(FileId::new(FileKind::Manifest, number));
+                    self.remove_file(FileId::new(FileKind::Temp, number));
+                } else {
+                    self.poison();
+                }
+                return Err(error);
+            }
         }
-        manifest.log = created?;
         self.remove_file(old);
         Ok(())
     }
@@ -338,6 +351,11 @@ fn poisoned() -> Error {
     let message =
         "an earlier write or sync failed; writes are refused until the store is opened again";
     Error::poisoned(message)
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::canceled("the store is closed")
 }
 
 impl fmt::Debug for Db {

@@ -108,6 +108,9 @@ impl Protector {
         if parity.len() != self.ecc.parity_len(data.len()) {
             return Repair::Lost;
         }
+        if data.is_empty() {
+            return Repair::Whole;
+        }
         match (self.ecc, &self.reed_solomon) {
             (Ecc::SecDed, _) => secded::repair(data, parity),
             (Ecc::Xor { data: count }, _) => shards::repair_xor(count.into(), data, parity),

@@ -38,6 +38,28 @@ fn lengths_are_inverse() {
     assert_eq!(Ecc::DEFAULT_STORE.data_len(3), None);
 }
 
+/// Every length that parity alone may have, each byte of it wrong once: an attacker appends what
+/// he likes.
+#[test]
+fn parity_of_no_data_heals_nothing_and_harms_nothing() {
+    for ecc in CHOICES {
+        let protector = Protector::new(ecc);
+        for total_len in 0..100 {
+            let Some(data_len) = ecc.data_len(total_len) else {
+                continue;
+            };
+            let data = noise(data_len);
+            let parity = parity_of(&protector, &data);
+            for at in 0..parity.len() {
+                let (mut copy, mut damaged) = (data.clone(), parity.clone());
+                damaged[at] ^= 1;
+                let repair = protector.repair(&mut copy, &damaged);
+                assert!(data_len > 0 || repair == Repair::Whole, "{ecc:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn whole_data_stays_as_it_is() {
     for ecc in CHOICES {

@@ -66,6 +66,13 @@ pub trait File: Send + Sync {
     fn append(&self, bytes: &[u8]) -> Result<()>;
     /// Overwrites bytes in place; only for files opened with [`OpenMode::Repair`].
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()>;
+    /// Prepares for a sync after the next `len` bytes are appended: zeros behind the last byte that
+    /// later appends go over, so that such a sync changes no length. `len` may count them. A hint:
+    /// a medium that gains nothing by it, or that is full, does nothing.
+    fn reserve(&self, len: u64) -> Result<()> {
+        let _ = len;
+        Ok(())
+    }
     /// Makes contents and length durable.
     fn sync(&self) -> Result<()>;
     /// Cuts the file to `len` bytes.
@@ -119,6 +126,15 @@ pub trait Spawner: Send + Sync {
     fn parallelism(&self) -> usize;
 }
 
+/// Why writers are stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StallCause {
+    /// Full memtables wait for their flush.
+    Memtables,
+    /// Tables at level 0 wait for a compaction.
+    Level0,
+}
+
 /// Something worth knowing that is not an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -153,8 +169,10 @@ pub enum Event {
         /// Bytes written.
         write_len: u64,
     },
-    /// A writer had to wait for flush or compaction.
+    /// A writer was stopped until flush or compaction had made room.
     Stalled {
+        /// What there was too much of.
+        cause: StallCause,
         /// How long.
         waited: Duration,
     },

@@ -8,7 +8,9 @@ use coffer_engine::{ErrorKind, FileId};
 use coffer_tests::fault::{Fault, FaultFs, Operation, Rule};
 use coffer_tests::image::Image;
 use coffer_tests::random::Rng;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[test]
 fn old_files_beside_new_ones_are_refused() {
@@ -219,6 +221,47 @@ fn a_second_open_is_refused() {
     assert!(stores::dump(&first).unwrap() == victim.contents);
     drop(first);
     assert!(stores::open(stores::os(&victim.folder())).is_ok());
+}
+
+#[test]
+fn a_removed_lock_file_lets_nobody_else_in() {
+    let victim = Victim::new(30, Ecc::None);
+    victim.image.write(&victim.folder());
+    let first = stores::open(stores::os(&victim.folder())).unwrap();
+    let lock = victim.folder().join("LOCK");
+    for _ in 0..2 {
+        std::fs::remove_file(&lock).unwrap();
+        let second = stores::open(stores::os(&victim.folder())).map(drop);
+        assert_eq!(second.unwrap_err().kind(), ErrorKind::Locked);
+        // Whoever asked made a lock file of its own.
+        assert!(lock.exists());
+    }
+    first.put(b"key-9999", b"value").unwrap();
+    first.close().unwrap();
+    let again = stores::open(stores::os(&victim.folder())).unwrap();
+    assert_eq!(again.get(b"key-9999").unwrap().unwrap(), b"value");
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_does_not_hang() {
+    let victim = Victim::unclean(31, Ecc::None);
+    for name in victim.image.0.keys() {
+        victim.image.write(&victim.folder());
+        let path = victim.folder().join(name);
+        std::fs::remove_file(&path).unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, &path, FileType::Fifo, mode, 0).unwrap();
+        let env = stores::os(&victim.folder());
+        let (send, receive) = std::sync::mpsc::channel();
+        // A thread that hangs stays behind, and the test ends all the same.
+        std::thread::spawn(move || send.send(stores::open(env).map(drop)));
+        let answer = receive.recv_timeout(Duration::from_secs(30));
+        let opened = answer.unwrap_or_else(|_| panic!("{name}: hangs"));
+        if let Err(error) = opened {
+            assert_ne!(error.kind(), ErrorKind::Invalid, "{name}: {error:?}");
+        }
+        std::fs::remove_file(&path).unwrap_or_default();
+    }
 }
 
 #[test]

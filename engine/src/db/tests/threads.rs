@@ -221,3 +221,61 @@ fn callers_share_syncs_and_nobody_else_waits_for_them() {
     assert!(syncs <= 4, "{syncs} syncs");
     assert_eq!(all(&db, None).len(), 9);
 }
+
+/// Whoever passed the look at `closed` and comes after the end of the manifest was recorded must
+/// not append behind it.
+#[test]
+fn nothing_is_committed_after_the_end_of_the_manifest_was_recorded() {
+    let fs = MemFs::new();
+    let db = open(&fs, &small()).unwrap();
+    put(&db, b"key", b"value");
+    db.close().unwrap();
+    let late = VersionEdit {
+        annex: vec![(b"late".to_vec(), Some(b"value".to_vec()))],
+        ..VersionEdit::default()
+    };
+    let installed = db.install(&mut db.manifest.lock(), late, |_| ());
+    assert_eq!(installed.unwrap_err().kind(), ErrorKind::Canceled);
+    assert_eq!(
+        get(&open(&fs, &small()).unwrap(), b"key").unwrap(),
+        b"value"
+    );
+}
+
+/// Writes with a sync as soon as a memtable was flushed.
+#[derive(Default)]
+struct WritesAfterFlush {
+    db: Mutex<Option<alloc::sync::Weak<Db>>>,
+    kinds: Mutex<Vec<Result<SeqNo, ErrorKind>>>,
+}
+
+impl crate::env::Listener for WritesAfterFlush {
+    fn event(&self, event: &Event) {
+        let db = self.db.lock().as_ref().and_then(alloc::sync::Weak::upgrade);
+        if let (Event::Flushed { .. }, Some(db)) = (event, db) {
+            let mut batch = WriteBatch::new();
+            batch.put(b"late", b"value");
+            let written = db.write(batch, WriteOptions { sync: false });
+            self.kinds
+                .lock()
+                .push(written.map_err(|error| error.kind()));
+        }
+    }
+}
+
+/// A write that comes between the last flush and the end would be in no table, and nobody would
+/// sync it any more.
+#[test]
+fn a_closing_store_takes_nothing_that_its_last_flush_would_miss() {
+    let fs = MemFs::new();
+    let listener = Arc::new(WritesAfterFlush::default());
+    let env = Env {
+        listener: listener.clone(),
+        ..mem::env_over(fs, 5)
+    };
+    let db = Arc::new(Db::open(env, one_key(), STORE, small(), None).unwrap());
+    *listener.db.lock() = Some(Arc::downgrade(&db));
+    put(&db, b"key", b"value");
+    db.close().unwrap();
+    assert_eq!(*listener.kinds.lock(), [Err(ErrorKind::Canceled)]);
+}

@@ -1,6 +1,9 @@
 //! The directory of a store, by its descriptor.
 //!
-//! - The lock is an advisory lock on an open file description: it ends with the process.
+//! - The lock is an advisory lock on open file descriptions: it ends with the process. The
+//!   directory itself is locked beside its lock file, which others may remove or exchange.
+//! - Opening never waits: what is no regular file is refused, and no reader or writer of a pipe is
+//!   awaited.
 
 extern crate std;
 
@@ -15,13 +18,20 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::env::os::file::OsFile;
+use crate::env::os::file::{OsFile, check_regular};
 use crate::env::os::{failed, not_a_directory};
 use crate::env::{File, Fs, OpenMode, Space};
 use crate::error::{Error, Result};
 use crate::types::{FileId, FileKind};
 
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// For every file. What these flags prevent waits for no attacker's pipe or terminal; regular files
+/// do not notice them.
+const ALWAYS: OFlags = OFlags::NOFOLLOW
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
 
 /// A directory of the operating system.
 #[derive(Debug)]
@@ -43,6 +53,16 @@ impl OsFs {
         let path = path.display().to_string();
         Ok(Self { dir, path })
     }
+
+    fn not_locked(&self, id: FileId, errno: Errno) -> Error {
+        match errno {
+            Errno::WOULDBLOCK => {
+                let path = &self.path;
+                Error::locked(format!("another process has the store {path} open"))
+            }
+            _ => in_file(id, "cannot lock the store")(errno),
+        }
+    }
 }
 
 fn in_file(id: FileId, what: &'static str) -> impl Fn(Errno) -> Error {
@@ -63,8 +83,7 @@ impl Fs for OsFs {
             OpenMode::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
             OpenMode::Repair => OFlags::RDWR,
         };
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat(&self.dir, id.to_string(), flags, OWNER_ONLY)
+        let fd = fs::openat(&self.dir, id.to_string(), flags | ALWAYS, OWNER_ONLY)
             .map_err(in_file(id, "cannot open the file"))?;
         Ok(Arc::new(OsFile::new(id, fd)?))
     }
@@ -95,17 +114,21 @@ impl Fs for OsFs {
 
     fn lock(&self) -> Result<Box<dyn Send + Sync>> {
         let id = FileId::new(FileKind::Lock, 0);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat(&self.dir, id.to_string(), flags, OWNER_ONLY)
+        let flags = OFlags::RDWR | OFlags::CREATE | ALWAYS;
+        let file = fs::openat(&self.dir, id.to_string(), flags, OWNER_ONLY)
             .map_err(in_file(id, "cannot open the lock file"))?;
-        match fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Box::new(fd)),
-            Err(Errno::WOULDBLOCK) => {
-                let path = &self.path;
-                let message = format!("another process has the store {path} open");
-                Err(Error::locked(message))
-            }
-            Err(errno) => Err(in_file(id, "cannot lock the store")(errno)),
+        check_regular(id, &file)?;
+        fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|errno| self.not_locked(id, errno))?;
+        // A description of its own: that of `self.dir` outlives the lock.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = fs::openat(&self.dir, ".", flags, Mode::empty())
+            .map_err(|errno| failed("cannot open the store directory", errno))?;
+        match fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Box::new((file, dir))),
+            // Network file systems lock only what is open for writing.
+            Err(Errno::BADF | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOLCK) => Ok(Box::new(file)),
+            Err(errno) => Err(self.not_locked(id, errno)),
         }
     }
 

@@ -4,6 +4,8 @@ use super::*;
 use crate::env::OpenMode;
 use crate::error::ErrorKind;
 use crate::types::{FileId, FileKind};
+use alloc::vec;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 const TABLE: FileId = FileId::new(FileKind::Table, 3);
@@ -39,6 +41,34 @@ fn bytes_written_are_read_back() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn appends_go_over_zeros_written_ahead() {
+    let (dir, env) = fresh();
+    let path = dir.path().join("000003.table");
+    let file = env.fs.open(TABLE, OpenMode::Create).unwrap();
+    file.append(b"hello ").unwrap();
+    file.reserve(100).unwrap();
+    let reserved = file.len().unwrap();
+    assert!(reserved > 1 << 20);
+    file.reserve(100).unwrap();
+    file.append(b"world").unwrap();
+    file.sync().unwrap();
+    assert_eq!(file.len().unwrap(), reserved);
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.starts_with(b"hello world\0") && bytes[11..].iter().all(|byte| *byte == 0));
+    // A long append gains nothing by it, and one that reaches further goes on behind.
+    file.reserve(1 << 30).unwrap();
+    assert_eq!(file.len().unwrap(), reserved);
+    let long = vec![7; 2 << 20];
+    file.append(&long).unwrap();
+    assert_eq!(file.len().unwrap(), 11 + long.len() as u64);
+    file.reserve(1).unwrap();
+    file.truncate(3).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"hel");
+    file.append(b"p").unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"help");
 }
 
 #[test]
@@ -86,6 +116,51 @@ fn the_lock_excludes_and_names_the_store() {
     assert!(error.to_string().contains(dir.path().to_str().unwrap()));
     drop(guard);
     again.fs.lock().unwrap();
+}
+
+#[test]
+fn the_lock_does_not_need_its_file_to_stay() {
+    let (dir, env) = fresh();
+    let guard = env.fs.lock().unwrap();
+    let again = super::env(dir.path()).unwrap();
+    let path = dir.path().join("LOCK");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(again.fs.lock().err().unwrap().kind(), ErrorKind::Locked);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, b"another file").unwrap();
+    assert_eq!(again.fs.lock().err().unwrap().kind(), ErrorKind::Locked);
+    drop(guard);
+    let guard = again.fs.lock().unwrap();
+    assert_eq!(env.fs.lock().err().unwrap().kind(), ErrorKind::Locked);
+    drop(guard);
+    env.fs.lock().unwrap();
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_named_at_once() {
+    let (dir, env) = fresh();
+    let lock = FileId::new(FileKind::Lock, 0);
+    for id in [TABLE, lock] {
+        let path = dir.path().join(id.to_string());
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, &path, FileType::Fifo, mode, 0).unwrap();
+    }
+    let (send, receive) = std::sync::mpsc::channel();
+    env.spawner.clone().spawn(
+        "test",
+        Box::new(move || {
+            for mode in [OpenMode::Read, OpenMode::Repair, OpenMode::Create] {
+                send.send(env.fs.open(TABLE, mode).err()).unwrap();
+            }
+            send.send(env.fs.lock().err()).unwrap();
+        }),
+    );
+    for what in ["read", "repair", "create", "lock"] {
+        let answer = receive.recv_timeout(Duration::from_secs(5));
+        let error = answer.unwrap_or_else(|_| panic!("{what}: hangs"));
+        let error = error.unwrap_or_else(|| panic!("{what}: is taken"));
+        assert!(error.place().file.is_some(), "{what}: {error}");
+    }
 }
 
 #[test]
