@@ -183,7 +183,9 @@ pub struct Options {
     pub cache_len: usize,
     /// Tables at level 0 that start a compaction.
     pub level0_trigger: usize,
-    /// Tables at level 0 at which writers wait.
+    /// Tables at level 0 from which on writers are slowed.
+    pub level0_slow: usize,
+    /// Tables at level 0 at which writers are stopped.
     pub level0_stall: usize,
     /// Bytes of level 1.
     pub level_base_len: u64,
@@ -212,7 +214,8 @@ impl Default for Options {
             filter_bits_per_key: 10,
             cache_len: 64 << 20,
             level0_trigger: 4,
-            level0_stall: 20,
+            level0_slow: 12,
+            level0_stall: 24,
             level_base_len: 64 << 20,
             level_ratio: 10,
             table_len: 32 << 20,

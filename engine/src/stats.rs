@@ -1,5 +1,7 @@
 //! Counts and lengths that tell how a store is doing.
 
+use core::time::Duration;
+
 use crate::types::SeqNo;
 pub use crate::version::LEVEL_COUNT;
 
@@ -24,6 +26,8 @@ pub struct Stats {
     pub cache_hit_count: u64,
     /// Blocks not found in the cache.
     pub cache_miss_count: u64,
+    /// Waits of writers for flush and compaction.
+    pub stalls: StallStats,
     /// Compactions that run.
     pub compaction_count: usize,
     /// A compaction met damage beyond repair; none is picked until the store is opened again.
@@ -43,4 +47,21 @@ pub struct LevelStats {
     pub entry_count: u64,
     /// Tombstones.
     pub tombstone_count: u64,
+}
+
+/// Waits of writers since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StallStats {
+    /// Writers that were stopped because full memtables waited for their flush.
+    pub memtable_count: u64,
+    /// Writers that were stopped because level 0 was too long.
+    pub level0_count: u64,
+    /// How long writers were stopped, together.
+    pub waited: Duration,
+    /// The longest stop.
+    pub waited_max: Duration,
+    /// Batches that were slowed.
+    pub slowdown_count: u64,
+    /// How long batches were slowed, together.
+    pub slowed: Duration,
 }

@@ -4,7 +4,7 @@ use coffer_engine::crypto::{KeySource, MasterKey};
 use coffer_engine::env::{Env, Fs, OpenMode};
 use coffer_engine::{
     BlockTransform, Cipher, Compression, Db, Ecc, ErrorKind, FileKind, KvProtection, Options,
-    Result, StoreId, WriteBatch, WriteOptions,
+    Preset, Result, StoreId, Work, WriteBatch, WriteOptions,
 };
 use coffer_tests::crash::CrashFs;
 use coffer_tests::fault::{Fault, FaultFs, Operation, Rule};
@@ -12,7 +12,8 @@ use coffer_tests::random::Rng;
 use coffer_tests::world::World;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -310,6 +311,48 @@ fn a_full_medium_refuses_and_recovers() {
     db.close().unwrap();
     let db = open(World::new(4).env(Arc::new(medium))).unwrap();
     assert_eq!(&contents(&db), run.states.last().unwrap());
+}
+
+/// Keys in random order, as fast as one thread writes them, with two threads that maintain:
+/// `COFFER_KEYS=20000000 cargo test --release -p coffer-tests --test it random_keys -- --ignored
+/// --nocapture`
+#[test]
+#[ignore = "takes minutes and a quiet machine"]
+fn random_keys_never_stop_a_writer_for_long() {
+    let count = std::env::var("COFFER_KEYS").map_or(2_000_000, |n| n.parse().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options::default();
+    options.apply(Preset::CofferDefault);
+    let keys = Arc::new(OneKey(Arc::new(MasterKey::new([9; 32]))));
+    let env = coffer_engine::env::os::env(dir.path()).unwrap();
+    let db = Db::open(env, keys, StoreId([3; 16]), options, None).unwrap();
+    let ends = AtomicBool::new(false);
+    let (mut longest, started) = (Duration::ZERO, Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ends.load(Ordering::Acquire) {
+                    if db.maintain().unwrap() == Work::Idle {
+                        db.wait_for_work(Duration::from_millis(20));
+                    }
+                }
+            });
+        }
+        let mut value = [0; 100];
+        for i in 0..count {
+            let key = u64::wrapping_mul(i, 0x9e37_79b9_7f4a_7c15);
+            value[..8].copy_from_slice(&key.to_le_bytes());
+            let mut batch = WriteBatch::new();
+            batch.put(format!("{key:020x}").as_bytes(), &value);
+            let before = Instant::now();
+            db.write(batch, WriteOptions::default()).unwrap();
+            longest = longest.max(before.elapsed());
+        }
+        ends.store(true, Ordering::Release);
+    });
+    let (took, stats) = (started.elapsed(), db.stats());
+    println!("{count} keys in {took:?}, longest write {longest:?}, {stats:#?}");
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
 }
 
 /// The medium is full, once, at every step of what follows the edit that makes a manifest long: the

@@ -18,6 +18,9 @@ use crate::options::Options;
 use crate::table::LiveTable;
 use crate::version::Version;
 
+/// Tables that one step of a compaction of a range takes from its level, about.
+const REWRITE_COUNT: u64 = 4;
+
 /// The compaction that is needed most among those that may begin, if any.
 pub(crate) fn pick(version: &Version, options: &Options, claims: &Claims) -> Option<Plan> {
     if !claims.is_open() {
@@ -121,7 +124,7 @@ pub(crate) fn pick_range(
     for table in hits {
         len += table.meta().root.len;
         upper.push(table);
-        if len >= 4 * options.table_len {
+        if len >= REWRITE_COUNT * options.table_len {
             break;
         }
     }
@@ -138,13 +141,24 @@ pub(crate) fn pick_rewrite(
     largest: Option<&[u8]>,
     before: u64,
 ) -> Option<Plan> {
-    let table = version.level(level).iter().find(|table| {
+    let is_due = |table: &&Arc<LiveTable>| {
         let meta = table.meta();
         meta.number < before
             && *smallest <= *meta.largest
             && largest.is_none_or(|largest| *meta.smallest <= *largest)
-    })?;
-    let upper = alloc::vec![Arc::clone(table)];
+    };
+    // Neighbours: their outputs must not lie around a table that stays.
+    let tables = version.level(level).iter();
+    let mut due = tables.skip_while(|table| !is_due(table)).take_while(is_due);
+    let mut upper = alloc::vec![Arc::clone(due.next()?)];
+    let mut len = upper[0].meta().root.len;
+    for table in due {
+        len += table.meta().root.len;
+        if len > REWRITE_COUNT * options.table_len {
+            break;
+        }
+        upper.push(Arc::clone(table));
+    }
     Some(Plan::new(version, options, level, level, upper))
 }
 

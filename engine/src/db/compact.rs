@@ -10,6 +10,7 @@ use core::sync::atomic::Ordering;
 
 use crate::compaction::{Plan, pick, pick_range, pick_rewrite};
 use crate::db::Db;
+use crate::db::maintain::LOOK_AGAIN;
 use crate::env::Event;
 use crate::error::{ErrorKind, Result};
 use crate::types::{FileId, FileKind};
@@ -99,7 +100,7 @@ impl Db {
     pub(super) fn claim_whole(&self) -> Claimed<'_> {
         self.compacting.lock().wait_for_whole();
         while !self.compacting.lock().claim_whole() {
-            self.work.wait_for_progress();
+            self.work.wait_for_progress(LOOK_AGAIN);
         }
         Claimed { db: self, id: None }
     }

@@ -15,8 +15,8 @@ use crate::sync::{Condvar, Mutex};
 /// How long a batch may wait in memory before it is handed to the operating system.
 const PENDING_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// How long a writer waits for the work of others before it helps.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long to wait for the work of others before looking again.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What a call of `maintain` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,10 @@ pub(super) struct WorkSignal {
     /// Grows with each piece of work that ended.
     done_count: Mutex<u64>,
     done: Condvar,
+    /// Does somebody work whenever there is work?
     attended: AtomicBool,
+    /// Has a worker ever waited for work?
+    has_worker: AtomicBool,
 }
 
 impl WorkSignal {
@@ -51,20 +54,32 @@ impl WorkSignal {
         self.done.notify_all();
     }
 
-    /// Has a worker ever waited for work?
+    /// Nobody waits for work.
+    pub(super) fn leave_alone(&self) {
+        self.attended.store(false, Ordering::Relaxed);
+    }
+
+    /// Is there a worker, and was it not missed since it was seen last?
     pub(super) fn is_attended(&self) -> bool {
         self.attended.load(Ordering::Relaxed)
     }
 
-    /// Waits until some work ends, for a bounded time; `false` when that time is over.
-    pub(super) fn wait_for_progress(&self) -> bool {
+    /// Waits until some work ends, for `timeout` at most; `false` when that time is over.
+    pub(super) fn wait_for_progress(&self, timeout: Duration) -> bool {
         let count = self.done_count.lock();
         let before = *count;
-        *self.done.wait_timeout(&self.done_count, count, PATIENCE) != before
+        *self.done.wait_timeout(&self.done_count, count, timeout) != before
+    }
+
+    /// Somebody works who is no writer.
+    fn see_worker(&self) {
+        let has_worker = self.has_worker.load(Ordering::Relaxed);
+        self.attended.store(has_worker, Ordering::Relaxed);
     }
 
     fn wait_for_work(&self, timeout: Duration) {
-        self.attended.store(true, Ordering::Relaxed);
+        self.has_worker.store(true, Ordering::Relaxed);
+        self.see_worker();
         let mut asked = self.asked.lock();
         if !*asked {
             asked = self.ask.wait_timeout(&self.asked, asked, timeout);
@@ -98,6 +113,7 @@ impl Db {
     /// Those of the medium. The store stays usable unless it is poisoned.
     pub fn maintain(&self) -> Result<Work> {
         self.check_writable()?;
+        self.work.see_worker();
         let did = self.write_out_old()?
             || self.try_flush()?
             || self.try_compact()?
@@ -122,7 +138,7 @@ impl Db {
             if let Some(turn) = Turn::take(flag) {
                 return turn;
             }
-            self.work.wait_for_progress();
+            self.work.wait_for_progress(LOOK_AGAIN);
         }
     }
 

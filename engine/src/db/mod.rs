@@ -9,6 +9,7 @@
 //! - Locks are taken in this order: manifest, writer, super version; the others stand alone. None
 //!   but that of the manifest is held during a sync.
 
+mod backpressure;
 mod compact;
 mod flush;
 mod limiter;
@@ -71,6 +72,7 @@ pub struct Db {
     syncing: Mutex<sync::Syncing>,
     synced: Condvar,
     work: maintain::WorkSignal,
+    backpressure: backpressure::Backpressure,
     /// Held by whoever flushes.
     flushing: AtomicBool,
     /// What is being compacted.
@@ -186,6 +188,7 @@ impl Db {
             cache_len: self.cache.len() as u64,
             cache_hit_count,
             cache_miss_count,
+            stalls: self.backpressure.stats(),
             compaction_count: self.compacting.lock().len(),
             is_uncompactable: self.is_uncompactable(),
             edit_count: self.manifest.lock().state.counter,

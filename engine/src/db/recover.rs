@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::compaction::Claims;
 use crate::compress::ScratchPool;
 use crate::crypto::KeySource;
+use crate::db::backpressure::Backpressure;
 use crate::db::flush::Flush;
 use crate::db::limiter::RateLimiter;
 use crate::db::maintain::WorkSignal;
@@ -117,6 +118,7 @@ impl Db {
             syncing: Mutex::new(Syncing::at(last_seqno)),
             synced: Condvar::new(),
             work: WorkSignal::default(),
+            backpressure: Backpressure::default(),
             flushing: AtomicBool::new(false),
             compacting: Mutex::new(Claims::default()),
             extra_workers: Arc::new(AtomicUsize::new(0)),

@@ -2,17 +2,16 @@
 //!
 //! - One batch at a time passes the lock of the writer, in a few microseconds: the log keeps it
 //!   in memory until its record is full, someone asks for a sync, or a second has passed.
-//! - Whoever has to wait for flush or compaction waits outside of the lock, for a bounded time,
-//!   and then does the work itself.
+//! - Whoever has to wait for flush or compaction waits outside of the lock; see `backpressure`.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use crate::batch::WriteBatch;
+use crate::db::Db;
 use crate::db::state::Immutable;
-use crate::db::{Db, Work};
-use crate::env::{Event, File};
+use crate::env::{File, StallCause};
 use crate::error::{Error, Result};
 use crate::memtable::Memtable;
 use crate::types::{SEQNO_MAX, SeqNo};
@@ -78,41 +77,41 @@ impl Db {
     /// batch may be visible, and is not durable.
     pub fn write(&self, batch: WriteBatch, options: WriteOptions) -> Result<SeqNo> {
         batch.check()?;
+        let mut stall = None;
         let last = loop {
             let mut writer = self.writer.lock();
-            if let Some(last) = self.commit(&mut writer, &batch)? {
-                break last;
-            }
+            let committed = self.commit(&mut writer, &batch)?;
             drop(writer);
-            self.make_room()?;
+            match committed {
+                Ok(last) => break last,
+                Err(cause) => self.wait_for_room(&mut stall, cause)?,
+            }
         };
+        match &stall {
+            Some(stall) => self.end_stall(stall),
+            None => self.slow_down(batch.byte_len()),
+        }
         if options.sync || self.options.sync_writes {
             self.sync_to(last)?;
         }
         Ok(last)
     }
 
-    /// Log, memtable, visibility. `None`: there is no room, nothing happened.
-    fn commit(&self, writer: &mut Writer, batch: &WriteBatch) -> Result<Option<SeqNo>> {
+    /// Log, memtable, visibility; or why there is no room: nothing happened then.
+    fn commit(
+        &self,
+        writer: &mut Writer,
+        batch: &WriteBatch,
+    ) -> Result<core::result::Result<SeqNo, StallCause>> {
         self.check_writable()?;
         if batch.is_empty() {
-            return Ok(Some(writer.last_seqno));
+            return Ok(Ok(writer.last_seqno));
         }
-        let (waiting_count, level_0_count) = {
-            let view = self.super_version.read();
-            (view.immutables.len(), view.version.level(0).len())
-        };
-        let level_0_max = self.options.level0_stall;
-        // Where nothing can be compacted any more, waiting for it would never end.
-        if level_0_count >= level_0_max.max(self.options.level0_trigger + 1)
-            && !self.is_uncompactable()
-        {
-            return Ok(None);
+        let is_full = self.is_full(writer);
+        if let Some(cause) = self.stall_cause(is_full) {
+            return Ok(Err(cause));
         }
-        if self.is_full(writer) {
-            if waiting_count >= self.options.memtable_count_max.max(1) {
-                return Ok(None);
-            }
+        if is_full {
             self.rotate(writer)?;
         }
         let first = writer.last_seqno + 1;
@@ -137,7 +136,7 @@ impl Db {
         writer.memtable.insert(&batch.as_ref(first))?;
         writer.last_seqno = last;
         self.visible.store(last, Ordering::Release);
-        Ok(Some(last))
+        Ok(Ok(last))
     }
 
     fn is_full(&self, writer: &Writer) -> bool {
@@ -198,20 +197,5 @@ impl Db {
             self.poison();
         }
         written
-    }
-
-    /// Waits until flush or compaction have made room, or does their work.
-    fn make_room(&self) -> Result<()> {
-        let started = self.env.clock.monotonic();
-        self.work.ask();
-        if !self.work.is_attended() || !self.work.wait_for_progress() {
-            // Nobody works for us, or not fast enough; an error of that work is ours too.
-            if self.maintain()? == Work::Idle {
-                self.work.wait_for_progress();
-            }
-        }
-        let waited = self.env.clock.monotonic().saturating_sub(started);
-        self.env.listener.event(&Event::Stalled { waited });
-        Ok(())
     }
 }

@@ -119,6 +119,15 @@ pub trait Spawner: Send + Sync {
     fn parallelism(&self) -> usize;
 }
 
+/// Why writers are stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StallCause {
+    /// Full memtables wait for their flush.
+    Memtables,
+    /// Tables at level 0 wait for a compaction.
+    Level0,
+}
+
 /// Something worth knowing that is not an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -153,8 +162,10 @@ pub enum Event {
         /// Bytes written.
         write_len: u64,
     },
-    /// A writer had to wait for flush or compaction.
+    /// A writer was stopped until flush or compaction had made room.
     Stalled {
+        /// What there was too much of.
+        cause: StallCause,
         /// How long.
         waited: Duration,
     },

@@ -9,6 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec;
 
+mod backpressure;
 mod compact;
 mod damage;
 mod hook;
