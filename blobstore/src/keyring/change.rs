@@ -11,7 +11,7 @@ use coffer_engine::{Error, Result};
 use crate::credentials::Credential;
 use crate::keyring::layout::{Content, Image, SLOT_COUNT, Slot};
 use crate::keyring::slot::{make_slot, open_slot};
-use crate::keyring::{COPIES, KdfCost, Keyring, copies, open_vault, vault_context, wrap};
+use crate::keyring::{COPIES, KdfCost, Keyring, copies, kdf, open_vault, vault_context, wrap};
 
 impl Keyring {
     /// Adds a slot for `credential` and returns its number.
@@ -154,7 +154,14 @@ impl Keyring {
             let slot = content.slots[usize::from(number)]
                 .as_ref()
                 .ok_or_else(wrong)?;
-            let root = open_slot(content.store_id, number, slot, credential)?.ok_or_else(wrong)?;
+            let root = open_slot(
+                content.store_id,
+                number,
+                slot,
+                credential,
+                &mut kdf::stretch,
+            )?
+            .ok_or_else(wrong)?;
             if root != self.root {
                 return Err(wrong());
             }

@@ -39,6 +39,11 @@ impl KdfCost {
         lanes: 1,
     };
 
+    /// Memory times passes, which the time of a run follows; lanes share the memory.
+    pub(super) fn work(&self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
+    }
+
     /// Is the cost within its bounds?
     ///
     /// # Errors
@@ -94,6 +99,10 @@ impl Drop for Arena {
         self.0.iter_mut().for_each(Zeroize::zeroize);
     }
 }
+
+/// What [`stretch`] does, so that tests can count what opening a keyring costs.
+pub(super) type Stretch<'a> =
+    dyn FnMut(&Credential, &[u8; 32], KdfCost) -> Result<Zeroizing<[u8; 32]>> + 'a;
 
 /// Stretches `credential` with `salt`.
 ///

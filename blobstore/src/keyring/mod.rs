@@ -1,6 +1,7 @@
 //! The keyring: credentials open slots, slots wrap the root key, the root key wraps everything else.
 //!
 //! - The newest authentic copy decides: a credential that only an older copy knows is refused.
+//! - A forged copy costs no more than a whole one beside it that opens.
 //! - A store always has at least one slot, and at most [`SLOT_COUNT`] are ever tried.
 //! - A change raises the generation, is written to both copies one after the other, and each is read
 //!   back and unwrapped before the next is touched.
@@ -11,12 +12,12 @@ mod copies;
 mod kdf;
 mod keys;
 mod layout;
+mod open;
 mod slot;
 mod wrap;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 use core::fmt;
 
 use coffer_engine::env::Env;
@@ -31,8 +32,8 @@ pub(crate) use keys::StoreKeys;
 pub use layout::SLOT_COUNT;
 pub use slot::SlotInfo;
 
-use layout::{Content, Epoch, EpochState, Image, SETTINGS_LEN_MAX, Vault};
-use slot::{make_slot, open_slot, slot_infos};
+use layout::{Content, Epoch, EpochState, SETTINGS_LEN_MAX, Vault};
+use slot::{make_slot, slot_infos};
 use wrap::Seal;
 
 /// What a keyring says without a key; nothing of it is authenticated.
@@ -134,49 +135,6 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// Opens the keyring of the store in `env`.
-    ///
-    /// # Errors
-    /// `Authentication` for a wrong credential, an altered or weakened keyring, and a credential that
-    /// was removed; `Corruption` where neither copy can be read; `Unsupported` for a newer format.
-    pub fn open(env: &Env, credential: &Credential) -> Result<Self> {
-        let mut images: Vec<Image> = Vec::new();
-        let mut stale_copies = false;
-        let mut first_fault = None;
-        for id in COPIES {
-            match copies::read_copy(env, id) {
-                Ok(copy) => {
-                    stale_copies |= copy.healed;
-                    if !images.contains(&copy.image) {
-                        images.push(copy.image);
-                    }
-                }
-                Err(error) => {
-                    stale_copies = true;
-                    first_fault.get_or_insert(error);
-                }
-            }
-        }
-        stale_copies |= images.len() > 1;
-        images.sort_by_key(|image| Reverse(image.decode().map_or(0, |content| content.generation)));
-        let mut refused = None;
-        for image in &images {
-            match Self::open_image(image, credential) {
-                Ok(mut keyring) => {
-                    keyring.stale_copies = stale_copies;
-                    keyring.refuse_older(&images)?;
-                    return Ok(keyring);
-                }
-                Err(error) => {
-                    refused.get_or_insert(error);
-                }
-            }
-        }
-        Err(refused
-            .or(first_fault)
-            .unwrap_or_else(|| Error::corruption("the keyring is missing")))
-    }
-
     /// What the keyring says without a key.
     ///
     /// # Errors
@@ -242,47 +200,6 @@ impl Keyring {
     /// The master keys of all epochs.
     pub(crate) fn keys(&self) -> StoreKeys {
         StoreKeys::new(&self.vault)
-    }
-
-    fn open_image(image: &Image, credential: &Credential) -> Result<Self> {
-        let content = image.decode()?;
-        let kind = credential.kind();
-        for (number, slot) in (0..).zip(&content.slots) {
-            let Some(slot) = slot.as_ref().filter(|slot| slot.kind == kind) else {
-                continue;
-            };
-            let Some(root) = open_slot(content.store_id, number, slot, credential)? else {
-                continue;
-            };
-            if !image.is_authentic(&mac_key(content.store_id, &root)) {
-                return Err(Error::authentication("the keyring was altered").part("keyring"));
-            }
-            let vault = open_vault(&content, &root)?;
-            return Ok(Self {
-                content,
-                root,
-                vault,
-                opened_by: number,
-                stale_copies: false,
-            });
-        }
-        Err(Error::authentication(format!(
-            "no slot of the keyring opens with this {}",
-            kind.word()
-        )))
-    }
-
-    /// Another copy that is authentic and newer does not know this credential any more.
-    fn refuse_older(&self, images: &[Image]) -> Result<()> {
-        let key = self.mac_key();
-        for image in images.iter().filter(|image| image.is_authentic(&key)) {
-            if image.decode()?.generation > self.content.generation {
-                return Err(Error::authentication(
-                    "this credential opens only an older copy of the keyring: it was changed or removed",
-                ));
-            }
-        }
-        Ok(())
     }
 
     fn mac_key(&self) -> Zeroizing<[u8; 32]> {

@@ -10,7 +10,7 @@ use coffer_engine::{Error, ErrorKind, Result, StoreId};
 use zeroize::Zeroizing;
 
 use crate::credentials::{Credential, CredentialKind};
-use crate::keyring::kdf::{self, KdfCost};
+use crate::keyring::kdf::{self, KdfCost, Stretch};
 use crate::keyring::layout::{Content, Slot};
 use crate::keyring::wrap;
 
@@ -81,7 +81,7 @@ pub(super) fn make_slot(
     })
 }
 
-/// `None` where the credential does not fit the slot.
+/// `None` where the credential does not fit the slot; `stretch` is [`kdf::stretch`], or counts.
 ///
 /// # Errors
 /// `Authentication` where the slot was altered.
@@ -90,6 +90,7 @@ pub(super) fn open_slot(
     number: u8,
     slot: &Slot,
     credential: &Credential,
+    stretch: &mut Stretch<'_>,
 ) -> Result<Option<Zeroizing<[u8; 32]>>> {
     if slot.cost.validate().is_err() {
         return Err(Error::new(
@@ -98,7 +99,7 @@ pub(super) fn open_slot(
         )
         .part("keyring"));
     }
-    let stretched = kdf::stretch(credential, &slot.seal.salt, slot.cost)?;
+    let stretched = stretch(credential, &slot.seal.salt, slot.cost)?;
     let context = slot_context(store_id, number, slot.kind, slot.cost);
     let mut root = Zeroizing::new(slot.wrapped);
     let fits = wrap::unwrap(

@@ -310,3 +310,106 @@ impl coffer_engine::env::Fs for ReadOnly {
         self.0.space()
     }
 }
+
+/// Opens, and answers with the work of each key derivation that it asked for. Work above `dear` is
+/// counted but not done: what comes of it opens nothing.
+fn counted(env: &Env, credential: &Credential, dear: u64) -> (Result<Keyring>, Vec<u64>) {
+    let mut works = Vec::new();
+    let opened = Keyring::open_by(env, credential, &mut |credential, salt, cost| {
+        works.push(cost.work());
+        if cost.work() > dear {
+            return Ok(zeroize::Zeroizing::new([0; 32]));
+        }
+        kdf::stretch(credential, salt, cost)
+    });
+    (opened, works)
+}
+
+/// Fills all slots with the first one at the highest cost, and names a generation.
+fn make_costly(content: &mut [u8; CONTENT_LEN], generation: u64) {
+    content[32..40].copy_from_slice(&generation.to_le_bytes());
+    for at in (64..1600).step_by(192) {
+        content.copy_within(64..256, at);
+        content[at + 4..at + 8].copy_from_slice(&KdfCost::MEMORY_KIB_MAX.to_le_bytes());
+        content[at + 8..at + 12].copy_from_slice(&KdfCost::ROUNDS_MAX.to_le_bytes());
+    }
+}
+
+#[test]
+fn a_costly_forged_copy_is_never_stretched_beside_a_whole_one() {
+    let floor = COST.work();
+    for id in COPIES {
+        for generation in [0, 1, 200, u64::MAX] {
+            let (env, made) = fresh();
+            forge(&env, id, |content| make_costly(content, generation));
+            let (opened, works) = counted(&env, &pass("one"), floor);
+            assert_eq!(works, [floor], "{id}, generation {generation}");
+            let mut opened = opened.unwrap();
+            assert_eq!(opened.root, made.root);
+            assert_eq!(opened.generation(), 1);
+            opened.heal(&env).unwrap();
+            assert_eq!(scrub_copies(&env, false).unwrap(), [CopyState::Whole; 2]);
+            assert!(!Keyring::open(&env, &pass("one")).unwrap().stale_copies);
+        }
+    }
+}
+
+#[test]
+fn a_cheap_forged_copy_at_most_doubles_the_work() {
+    for id in COPIES {
+        let env = mem::env();
+        let cost = KdfCost { passes: 9, ..COST };
+        Keyring::create(&env, STORE, &pass("one"), cost, b"").unwrap();
+        forge(&env, id, |content| {
+            make_costly(content, 200);
+            for at in (64..1600).step_by(192) {
+                content[at + 4..at + 8].copy_from_slice(&KdfCost::MEMORY_KIB_MIN.to_le_bytes());
+                content[at + 8..at + 12].copy_from_slice(&1u32.to_le_bytes());
+            }
+        });
+        let (opened, works) = counted(&env, &pass("one"), cost.work());
+        assert_eq!(opened.unwrap().generation(), 1);
+        assert!(works.iter().sum::<u64>() < 2 * cost.work(), "{works:?}");
+    }
+}
+
+#[test]
+fn a_newer_copy_decides_also_where_it_costs_more() {
+    let dear = KdfCost { passes: 2, ..COST };
+    for id in COPIES {
+        let (env, mut keyring) = fresh();
+        let old = bytes_of(&env, id);
+        keyring.add(&env, &pass("two"), dear).unwrap();
+        overwrite(&env, id, &old);
+        // The old copy is cheaper and opens; the new one knows the credential as well.
+        let (opened, works) = counted(&env, &pass("one"), dear.work());
+        assert_eq!(opened.unwrap().generation(), 2);
+        assert_eq!(works, [COST.work(); 2]);
+        let opened = Keyring::open(&env, &pass("two")).unwrap();
+        assert_eq!((opened.generation(), opened.opened_by()), (2, 1));
+
+        let mut keyring = opened;
+        keyring.remove(&env, 0).unwrap();
+        overwrite(&env, id, &old);
+        let (refused, works) = counted(&env, &pass("one"), dear.work());
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Authentication);
+        assert_eq!(works, [COST.work(), dear.work()]);
+        assert_eq!(Keyring::open(&env, &pass("two")).unwrap().generation(), 3);
+    }
+}
+
+#[test]
+fn an_older_copy_is_never_stretched_beside_a_cheaper_newer_one() {
+    let dear = KdfCost { passes: 2, ..COST };
+    for id in COPIES {
+        let env = mem::env();
+        let mut keyring = Keyring::create(&env, STORE, &pass("one"), dear, b"").unwrap();
+        let old = bytes_of(&env, id);
+        keyring.change(&env, &pass("two"), COST).unwrap();
+        overwrite(&env, id, &old);
+        let (opened, works) = counted(&env, &pass("two"), dear.work());
+        assert_eq!(opened.unwrap().generation(), 2);
+        assert_eq!(works, [COST.work()]);
+        assert_eq!(refusal(&env, &pass("one")), ErrorKind::Authentication);
+    }
+}

@@ -1,7 +1,8 @@
 //! How a mount begins and ends: in the background, by signals, busy, killed, without rights.
 
-use coffer_tests::process::{Mounted, coffer, describe, detach, is_mounted, limited, must};
-use std::fs::File;
+use coffer_tests::process::{CHEAP_KDF, Mounted, coffer, describe, detach, is_mounted, limited, must};
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,6 +23,49 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(30), "{what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_directory_made_for_a_store_is_for_its_owner_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let mounted = Mounted::at(home.path());
+    let init = |store: &Path| {
+        // A umask that would take nothing away.
+        let mut shell = limited(60, "sh");
+        shell
+            .args(["-c", "umask 0; exec \"$@\"", "sh"])
+            .arg(coffer())
+            .args(["init", "--quiet", "--passphrase-file"])
+            .arg(home.path().join("passphrase"))
+            .args(CHEAP_KDF)
+            .arg(store);
+        must(&mut shell);
+        for file in store.read_dir().unwrap() {
+            let path = file.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+    };
+    init(&mounted.store());
+    assert_eq!(mode(&mounted.store()), 0o700);
+    // A directory that is there stays as its owner made it.
+    let there = home.path().join("there");
+    std::fs::create_dir(&there).unwrap();
+    std::fs::set_permissions(&there, Permissions::from_mode(0o750)).unwrap();
+    init(&there);
+    assert_eq!(mode(&there), 0o750);
+}
+
+#[test]
+#[cfg_attr(not(can_fuse), ignore = "SKIPPED: no FUSE mount possible here")]
+fn a_mount_that_makes_its_store_makes_it_for_its_owner_alone() {
+    let mut mounted = Mounted::new();
+    assert_eq!(mode(&mounted.store()), 0o700);
+    mounted.unmount();
+    assert_eq!(mode(&mounted.store()), 0o700);
 }
 
 #[test]

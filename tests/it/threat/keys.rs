@@ -4,6 +4,7 @@ use super::Victim;
 use crate::stores::{self, Contents};
 use coffer_blobstore::{BlobTree, Credential, ErrorKind};
 use coffer_engine::Ecc;
+use coffer_engine::ecc::Protector;
 use coffer_tests::crash::CrashFs;
 use coffer_tests::image::Image;
 use coffer_tests::process::{CHEAP_KDF, PASSPHRASE, coffer, describe, limited};
@@ -202,6 +203,48 @@ fn weak_or_huge_kdf_costs_are_refused() {
                 "{what}: took too long"
             );
         }
+    }
+}
+
+/// A copy of a key file with eight slots at the highest cost, and with checksum and parity right:
+/// all that an attacker without keys can make.
+fn costly(copy: &[u8]) -> Vec<u8> {
+    const SLOTS: std::ops::Range<usize> = 64..1600;
+    let mut copy = copy.to_vec();
+    let (content, parity) = copy.split_at_mut(4096);
+    content[32] = 200;
+    content[SLOTS.start + 4..][..4].copy_from_slice(&(4u32 << 20).to_le_bytes());
+    content[SLOTS.start + 8..][..4].copy_from_slice(&16u32.to_le_bytes());
+    for at in SLOTS.step_by(192) {
+        content.copy_within(64..256, at);
+    }
+    let checksum = xxhash_rust::xxh3::xxh3_128(&content[..4080]);
+    content[4080..].copy_from_slice(&checksum.to_le_bytes());
+    Protector::new(Ecc::METADATA).protect(content, parity);
+    copy
+}
+
+#[test]
+fn a_costly_forged_copy_of_the_key_file_delays_nobody() {
+    let victim = Victim::new(47, Ecc::None);
+    for name in ["KEYRING", "KEYRING.copy"] {
+        let mut image = victim.image.clone();
+        let forged = costly(&image.0[name]);
+        image.0.insert(name.to_owned(), forged.clone());
+        image.write(&victim.folder());
+        let secret = victim.folder().with_file_name("secret");
+        std::fs::write(&secret, PASSPHRASE).unwrap();
+        // To compute what the forged copy asks for would take minutes and 4 GiB.
+        let output = limited(20, coffer())
+            .args(["compact", "--passphrase-file"])
+            .arg(&secret)
+            .arg(victim.folder())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{name}: {}", describe(&output));
+        let healed = Image::read(&victim.folder());
+        assert_eq!(healed.0[name], victim.image.0[name], "{name}");
+        assert_ne!(healed.0[name], forged);
     }
 }
 
