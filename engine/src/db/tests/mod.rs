@@ -14,6 +14,7 @@ mod compact;
 mod damage;
 mod hook;
 mod model;
+mod reads;
 mod threads;
 
 type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
