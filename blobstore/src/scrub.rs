@@ -11,6 +11,7 @@ use coffer_engine::block::BlockKind;
 use coffer_engine::block::walk::Finding;
 use coffer_engine::env::{Env, Event, File, OpenMode};
 use coffer_engine::file::{Copies, read_copies, walk};
+use coffer_engine::log::is_blank;
 use coffer_engine::{Error, ErrorKind, FileId, FileKind, Result};
 
 use crate::keyring::{COPIES, CopyState, scrub_copies};
@@ -224,8 +225,10 @@ fn scrub_file(
     );
     if grows && !finished {
         let reaches_end = |lost: &Stretch| lost.offset + lost.len == report.len;
-        if report.lost.last().is_some_and(reaches_end) {
-            report.torn_tail = report.lost.pop();
+        if let Some(tail) = report.lost.pop_if(|lost| reaches_end(lost)) {
+            let is_log = report.id.kind != FileKind::Blob;
+            let is_room = is_log && is_blank(&*file, tail.offset..report.len)?;
+            report.torn_tail = (!is_room).then_some(tail);
         }
     } else if report.id.kind == FileKind::Table && !finished {
         return Err(Error::corruption("the table has no footer: it was cut off").at(report.len));

@@ -21,6 +21,9 @@ use crate::log::{LogEnd, LogReader, LogWriter, Record};
 use crate::options::BlockTransform;
 use crate::types::{FileId, FileKind, SeqNo, StoreId};
 
+/// A record is not longer than its batches by more than this and an eighth of them.
+const RECORD_EXTRA_LEN: u64 = 4 << 10;
+
 /// A log that takes batches.
 pub(crate) struct Wal {
     number: u64,
@@ -82,6 +85,12 @@ impl Wal {
         }
         batch.encode(first, with_digests, &mut self.pending);
         Ok(())
+    }
+
+    /// Prepares the file for a sync of what is pending.
+    pub(crate) fn reserve(&mut self) -> Result<()> {
+        let len = self.pending.len() as u64;
+        self.log.reserve(len + len / 8 + RECORD_EXTRA_LEN)
     }
 
     /// Hands everything pending to the file; returns how many records there are now.

@@ -366,9 +366,10 @@ fn a_full_medium_while_a_long_manifest_is_renewed_loses_nothing() {
         Operation::SyncDir,
         Operation::Rename,
     ] {
-        for is_closed in [false, true] {
+        // What follows the fault may hide what it did: it also ends the session.
+        for (goes_on, is_closed) in [(true, false), (true, true), (false, false), (false, true)] {
             let hit_count = (0..)
-                .take_while(|&skip_count| full_at_renewal(on, skip_count, is_closed))
+                .take_while(|&skip_count| full_at_renewal(on, skip_count, goes_on, is_closed))
                 .count();
             assert!(hit_count > 0, "{on:?} never happens");
         }
@@ -376,8 +377,8 @@ fn a_full_medium_while_a_long_manifest_is_renewed_loses_nothing() {
 }
 
 /// Flushes past the length at which a manifest is begun anew; was the fault met?
-fn full_at_renewal(on: Operation, skip_count: u64, is_closed: bool) -> bool {
-    let name = format!("{on:?} number {skip_count}, closed: {is_closed}");
+fn full_at_renewal(on: Operation, skip_count: u64, goes_on: bool, is_closed: bool) -> bool {
+    let name = format!("{on:?} number {skip_count}, goes on: {goes_on}, closed: {is_closed}");
     let medium = CrashFs::new();
     let fs = FaultFs::new(Arc::new(medium.clone()));
     let db = open(World::new(1).env(Arc::new(fs.clone()))).unwrap();
@@ -406,12 +407,15 @@ fn full_at_renewal(on: Operation, skip_count: u64, is_closed: bool) -> bool {
         if written.and_then(|_| db.flush()).is_ok() {
             durable.push(i);
         }
+        if fs.hit_count() > 0 && !goes_on {
+            break;
+        }
     }
     let hit = fs.hit_count() > 0;
     let is_poisoned = db.is_poisoned();
     assert!(hit || !is_poisoned, "{name}");
     assert!(
-        is_poisoned || manifest(&db) != first,
+        is_poisoned || !goes_on || manifest(&db) != first,
         "{name}: never renewed"
     );
     fs.heal();
@@ -428,4 +432,20 @@ fn full_at_renewal(on: Operation, skip_count: u64, is_closed: bool) -> bool {
         }
     }
     hit
+}
+
+/// The end that an orderly close records does not count an edit that never reached the medium.
+#[test]
+fn an_edit_that_a_full_medium_refused_is_not_counted_at_the_end() {
+    let fs = FaultFs::new(Arc::new(CrashFs::new()));
+    let db = open(World::new(1).env(Arc::new(fs.clone()))).unwrap();
+    let annex = |value| vec![(b"key".to_vec(), Some(vec![value]))];
+    db.write_annex(annex(1)).unwrap();
+    fs.add(Rule::new(Operation::Append, Fault::NoSpace).on_kind(FileKind::Manifest));
+    let refused = db.write_annex(annex(2)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NoSpace);
+    fs.heal();
+    db.close().unwrap();
+    let db = open(World::new(2).env(Arc::new(fs))).unwrap();
+    assert_eq!(db.annex().get(&b"key"[..]), Some(&vec![1]));
 }

@@ -344,10 +344,12 @@ impl Fs for CrashFs {
             (_, Some(inode)) => inode,
             (_, None) => return Err(missing(id)),
         };
+        let end = self.0.lock().unwrap().disk.inodes[inode].live.len();
         Ok(Arc::new(CrashFile {
             fs: self.clone(),
             id,
             inode,
+            end: Mutex::new(end),
         }))
     }
 
@@ -405,7 +407,12 @@ struct CrashFile {
     fs: CrashFs,
     id: FileId,
     inode: usize,
+    /// Behind the last byte appended; zeros may follow.
+    end: Mutex<usize>,
 }
+
+/// Zeros written ahead of appends.
+const RESERVE_LEN: usize = 12 << 10;
 
 impl File for CrashFile {
     fn len(&self) -> Result<u64> {
@@ -422,7 +429,23 @@ impl File for CrashFile {
     }
 
     fn append(&self, bytes: &[u8]) -> Result<()> {
-        self.fs.change(Change::Append(self.inode, bytes.into()));
+        let mut end = self.end.lock().unwrap();
+        let start = *end;
+        *end += bytes.len();
+        self.fs.change(if start as u64 == self.len()? {
+            Change::Append(self.inode, bytes.into())
+        } else {
+            Change::WriteAt(self.inode, start as u64, bytes.into())
+        });
+        Ok(())
+    }
+
+    fn reserve(&self, len: u64) -> Result<()> {
+        let end = self.end.lock().unwrap();
+        if *end as u64 + len > self.len()? {
+            let zeros = vec![0; RESERVE_LEN];
+            self.fs.change(Change::Append(self.inode, zeros.into()));
+        }
         Ok(())
     }
 
@@ -450,6 +473,8 @@ impl File for CrashFile {
     }
 
     fn truncate(&self, len: u64) -> Result<()> {
+        let mut end = self.end.lock().unwrap();
+        *end = (len as usize).min(*end);
         self.fs.change(Change::Truncate(self.inode, len));
         Ok(())
     }

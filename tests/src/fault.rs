@@ -268,6 +268,10 @@ impl File for FaultFile {
         self.inner.write_at(offset, bytes)
     }
 
+    fn reserve(&self, len: u64) -> Result<()> {
+        self.inner.reserve(len)
+    }
+
     fn sync(&self) -> Result<()> {
         self.fs.check(Operation::Sync, Some(self.id))?;
         self.inner.sync()

@@ -16,6 +16,10 @@ use crate::workdir::{Place, unmount_below};
 /// How long making, mounting and unmounting may take each.
 const MOUNT_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long a mount may be busy after the last step on it: a file that a step had open may be
+/// released a moment after the step has ended.
+const BUSY_LIMIT: Duration = Duration::from_secs(10);
+
 /// A subject at work.
 #[derive(Debug)]
 pub struct Session<'a> {
@@ -158,8 +162,8 @@ impl<'a> Session<'a> {
         let peak = machine::peak_memory(daemon.id());
         self.peak_memory = self.peak_memory.max(peak);
         let log = self.scratch.join("unmount.log");
-        let command = self.subject.unmount(&self.place);
-        let left = process::run(command, MOUNT_LIMIT, &log, self.interrupt)
+        let left = self
+            .detach(&log)
             .and_then(|()| process::wait(&mut daemon, MOUNT_LIMIT, self.interrupt));
         match left {
             Ok(status) if status.success() => Ok(()),
@@ -173,6 +177,20 @@ impl<'a> Session<'a> {
                 self.daemon = Some(daemon);
                 Err(failure)
             }
+        }
+    }
+
+    /// Runs the command that unmounts, again while something still looks at the mount.
+    fn detach(&self, log: &Path) -> Outcome<()> {
+        let start = Instant::now();
+        loop {
+            let command = self.subject.unmount(&self.place);
+            let left = process::run(command, MOUNT_LIMIT, log, self.interrupt);
+            let is_busy = left.is_err() && process::tail(log).contains("busy");
+            if !is_busy || start.elapsed() > BUSY_LIMIT {
+                return left;
+            }
+            sleep(Duration::from_millis(50));
         }
     }
 

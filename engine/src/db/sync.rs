@@ -85,7 +85,14 @@ impl Db {
         let target = writer.last_seqno;
         let is_registered = writer.is_registered && writer.retired.iter().all(|wal| wal.is_closed);
         let active = match &mut writer.wal {
-            Some(wal) => Some((wal.number(), wal.file(), self.write_out(wal)?)),
+            Some(wal) => {
+                let reserved = wal.reserve();
+                let written = reserved.and_then(|()| wal.write_out());
+                if wal.is_failed() {
+                    self.poison();
+                }
+                Some((wal.number(), wal.file(), written?))
+            }
             None => None,
         };
         let has_retired = !writer.retired.is_empty();

@@ -66,6 +66,13 @@ pub trait File: Send + Sync {
     fn append(&self, bytes: &[u8]) -> Result<()>;
     /// Overwrites bytes in place; only for files opened with [`OpenMode::Repair`].
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()>;
+    /// Prepares for a sync after the next `len` bytes are appended: zeros behind the last byte that
+    /// later appends go over, so that such a sync changes no length. `len` may count them. A hint:
+    /// a medium that gains nothing by it, or that is full, does nothing.
+    fn reserve(&self, len: u64) -> Result<()> {
+        let _ = len;
+        Ok(())
+    }
     /// Makes contents and length durable.
     fn sync(&self) -> Result<()>;
     /// Cuts the file to `len` bytes.

@@ -9,6 +9,7 @@
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::block::walk::{frame_at, scan_budget};
 use crate::block::{
@@ -19,6 +20,9 @@ use crate::crypto::{COMMITMENT_LEN, Tag};
 use crate::env::{Event, File};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::DATA_OFFSET;
+
+/// Longest run of zeros at the end of a log that is room for more records.
+const BLANK_LEN_MAX: u64 = 4 << 20;
 
 /// What the next record is chained to.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +123,17 @@ impl LogWriter {
         self.written_len += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
+    }
+
+    /// Prepares the file for a sync after `len` more bytes: see [`File::reserve`].
+    ///
+    /// # Errors
+    /// Those of [`File::reserve`]; all later calls are `Poisoned` then.
+    pub fn reserve(&mut self, len: u64) -> Result<()> {
+        self.check()?;
+        let reserved = self.file.reserve(self.buffer.len() as u64 + len);
+        self.failed = reserved.is_err();
+        reserved
     }
 
     /// Makes all records durable.
@@ -333,11 +348,14 @@ impl LogReader {
         if let LogEnd::Closed(count) = self.end {
             match (self.count == count, at_end) {
                 (true, true) => return Ok(None),
+                (true, false) if is_blank(&*self.file, self.offset..self.file_len)? => {
+                    return Ok(None);
+                }
                 (true, false) => return Err(Error::corruption("bytes behind the end of the log")),
                 (false, true) => return Err(Error::corruption("the log is cut off")),
                 (false, false) => {}
             }
-        } else if at_end {
+        } else if at_end || is_blank(&*self.file, self.offset..self.file_len)? {
             return Ok(None);
         }
         if let Some((payload, disk_len)) = self.record_here()? {
@@ -426,6 +444,28 @@ impl LogReader {
         }
         Ok(false)
     }
+}
+
+/// Are these bytes up to the end of a log room for more records: zeros alone, and not more than may
+/// be written ahead (see [`File::reserve`])?
+///
+/// # Errors
+/// Those of [`File::read_at`].
+pub fn is_blank(file: &dyn File, range: Range<u64>) -> Result<bool> {
+    if range.end - range.start > BLANK_LEN_MAX {
+        return Ok(false);
+    }
+    let mut part = [0; 4096];
+    let mut offset = range.start;
+    while offset < range.end {
+        let len = file.read_at(offset, &mut part)?;
+        let (found, _) = part.split_at(len);
+        if len == 0 || found.iter().any(|byte| *byte != 0) {
+            return Ok(len == 0);
+        }
+        offset += len as u64;
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

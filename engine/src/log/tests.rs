@@ -205,9 +205,32 @@ fn lost_sectors_behind_the_last_sync_are_a_torn_tail() {
 }
 
 #[test]
-fn zeros_and_noise_behind_the_last_record_are_a_torn_tail() {
+fn zeros_behind_the_last_record_are_room_for_more() {
     let log = log_of_six(SEALED, true);
-    for fill in [0, 0xff, b'C'] {
+    for len in [1, 64, 5000, 1 << 20] {
+        let mut bytes = log.bytes.clone();
+        bytes.resize(log.bytes.len() + len, 0);
+        for end in [LogEnd::Open, LogEnd::Closed(6)] {
+            assert_eq!(read(&log, &bytes, end), whole(6), "{len}");
+        }
+        assert_eq!(
+            read(&log, &bytes, LogEnd::Closed(7)),
+            failed(6, ErrorKind::Corruption)
+        );
+        // Anything else in it is not: a single bit tells.
+        *bytes.last_mut().unwrap() = 1;
+        assert_eq!(
+            read(&log, &bytes, LogEnd::Closed(6)),
+            failed(6, ErrorKind::Corruption)
+        );
+        assert!(read(&log, &bytes, LogEnd::Open).torn.is_some());
+    }
+}
+
+#[test]
+fn noise_behind_the_last_record_is_a_torn_tail() {
+    let log = log_of_six(SEALED, true);
+    for fill in [1, 0xff, b'C'] {
         for len in [1, 63, 64, 65, 5000] {
             let mut bytes = log.bytes.clone();
             bytes.resize(bytes.len() + len, fill);
@@ -279,7 +302,8 @@ fn where_each_record_was_synced_only_the_last_can_be_torn() {
             bytes[damaged].fill(0);
             let got = read(&log, &bytes, LogEnd::Open);
             if record == 5 {
-                assert!(got.torn.is_some() && got.count == 5, "{got:?}");
+                let is_blank = bytes[start..].iter().all(|byte| *byte == 0);
+                assert_eq!((got.torn.is_none(), got.count), (is_blank, 5), "{got:?}");
             } else {
                 assert_eq!(got, failed(record as u32, ErrorKind::Corruption));
             }

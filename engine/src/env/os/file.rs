@@ -1,10 +1,13 @@
 //! One file of the operating system, read and written at offsets.
 //!
-//! - Appends go behind the last byte that this handle wrote; one at a time.
+//! - Appends go behind the last byte that this handle wrote; one at a time. Zeros may lie behind it:
+//!   a sync of bytes that go over them needs no change of the file's length, and so no turn of the
+//!   journal of the file system below. That is most of the cost of a small sync.
 //! - A sync covers the length: `fdatasync` writes what is needed to read the data back.
 
 extern crate std;
 
+use alloc::vec;
 use core::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 
@@ -14,9 +17,30 @@ use rustix::io::{self, Errno};
 use crate::env::File;
 use crate::env::os::ahead::Readahead;
 use crate::env::os::failed;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Mutex;
 use crate::types::FileId;
+
+/// Zeros are written in steps of this length, and not for appends longer than a quarter of it.
+const RESERVE_LEN: u64 = 1 << 20;
+
+/// Where a file ends.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    /// Behind the last byte appended.
+    appended: u64,
+    /// Behind the zeros that were written ahead.
+    reserved: u64,
+}
+
+impl End {
+    const fn at(len: u64) -> Self {
+        Self {
+            appended: len,
+            reserved: len,
+        }
+    }
+}
 
 /// Refuses pipes, devices and directories.
 pub(super) fn check_regular(id: FileId, fd: &OwnedFd) -> Result<Stat> {
@@ -31,14 +55,14 @@ pub(super) fn check_regular(id: FileId, fd: &OwnedFd) -> Result<Stat> {
 pub(super) struct OsFile {
     id: FileId,
     fd: OwnedFd,
-    end: Mutex<u64>,
+    end: Mutex<End>,
     ahead: Mutex<Readahead>,
 }
 
 impl OsFile {
     pub(super) fn new(id: FileId, fd: OwnedFd) -> Result<Self> {
         let stat = check_regular(id, &fd)?;
-        let end = Mutex::new(u64::try_from(stat.st_size).unwrap_or(0));
+        let end = Mutex::new(End::at(u64::try_from(stat.st_size).unwrap_or(0)));
         let ahead = Mutex::new(Readahead::default());
         Ok(Self { id, fd, end, ahead })
     }
@@ -55,6 +79,14 @@ impl OsFile {
 
     fn failed(&self, what: &'static str, errno: Errno) -> Error {
         failed(what, errno).in_file(self.id)
+    }
+
+    /// Cuts off everything behind what was appended.
+    fn cut(&self, end: &mut End) -> Result<()> {
+        let len = end.appended;
+        fs::ftruncate(&self.fd, len).map_err(|errno| self.failed("cannot cut", errno))?;
+        *end = End::at(len);
+        Ok(())
     }
 
     fn write_all_at(&self, mut offset: u64, mut bytes: &[u8]) -> Result<()> {
@@ -98,8 +130,23 @@ impl File for OsFile {
 
     fn append(&self, bytes: &[u8]) -> Result<()> {
         let mut end = self.end.lock();
-        self.write_all_at(*end, bytes)?;
-        *end += bytes.len() as u64;
+        self.write_all_at(end.appended, bytes)?;
+        end.appended += bytes.len() as u64;
+        end.reserved = end.reserved.max(end.appended);
+        Ok(())
+    }
+
+    fn reserve(&self, len: u64) -> Result<()> {
+        let mut end = self.end.lock();
+        if end.appended + len <= end.reserved || len > RESERVE_LEN / 4 {
+            return Ok(());
+        }
+        let zeros = vec![0; usize::try_from(RESERVE_LEN).expect("a short step")];
+        match self.write_all_at(end.reserved, &zeros) {
+            Ok(()) => end.reserved += RESERVE_LEN,
+            Err(error) if error.kind() == ErrorKind::NoSpace => self.cut(&mut end)?,
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -107,7 +154,7 @@ impl File for OsFile {
         let end = self.end.lock();
         if offset
             .checked_add(bytes.len() as u64)
-            .is_none_or(|last| last > *end)
+            .is_none_or(|last| last > end.appended)
         {
             return Err(Error::invalid("a repair past the end")
                 .in_file(self.id)
@@ -122,13 +169,12 @@ impl File for OsFile {
 
     fn truncate(&self, len: u64) -> Result<()> {
         let mut end = self.end.lock();
-        if len > *end {
+        if len > end.appended {
             return Err(Error::invalid("a cut past the end")
                 .in_file(self.id)
                 .at(len));
         }
-        fs::ftruncate(&self.fd, len).map_err(|errno| self.failed("cannot cut", errno))?;
-        *end = len;
-        Ok(())
+        end.appended = len;
+        self.cut(&mut end)
     }
 }

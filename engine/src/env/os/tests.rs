@@ -4,6 +4,7 @@ use super::*;
 use crate::env::OpenMode;
 use crate::error::ErrorKind;
 use crate::types::{FileId, FileKind};
+use alloc::vec;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -40,6 +41,34 @@ fn bytes_written_are_read_back() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn appends_go_over_zeros_written_ahead() {
+    let (dir, env) = fresh();
+    let path = dir.path().join("000003.table");
+    let file = env.fs.open(TABLE, OpenMode::Create).unwrap();
+    file.append(b"hello ").unwrap();
+    file.reserve(100).unwrap();
+    let reserved = file.len().unwrap();
+    assert!(reserved > 1 << 20);
+    file.reserve(100).unwrap();
+    file.append(b"world").unwrap();
+    file.sync().unwrap();
+    assert_eq!(file.len().unwrap(), reserved);
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.starts_with(b"hello world\0") && bytes[11..].iter().all(|byte| *byte == 0));
+    // A long append gains nothing by it, and one that reaches further goes on behind.
+    file.reserve(1 << 30).unwrap();
+    assert_eq!(file.len().unwrap(), reserved);
+    let long = vec![7; 2 << 20];
+    file.append(&long).unwrap();
+    assert_eq!(file.len().unwrap(), 11 + long.len() as u64);
+    file.reserve(1).unwrap();
+    file.truncate(3).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"hel");
+    file.append(b"p").unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"help");
 }
 
 #[test]

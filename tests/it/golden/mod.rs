@@ -4,6 +4,8 @@
 //! [`PASSPHRASE`](coffer_tests::process::PASSPHRASE). What it holds is computed, not stored.
 //! `make_golden` writes them anew: run it only together with a change of the format version.
 
+mod files;
+
 use crate::axes::ECCS;
 use crate::stores::{self, Contents};
 use coffer_blobstore::{BlobBatch, BlobTree};
