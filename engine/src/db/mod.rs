@@ -11,6 +11,7 @@
 
 mod backpressure;
 mod compact;
+mod conditional;
 mod flush;
 mod limiter;
 mod maintain;

@@ -59,7 +59,12 @@ impl Db {
         Ok(found.filter(|value| value.kind != KeyKind::Delete))
     }
 
-    fn newest(&self, view: &SuperVersion, key: &[u8], seqno: SeqNo) -> Result<Option<Value>> {
+    pub(super) fn newest(
+        &self,
+        view: &SuperVersion,
+        key: &[u8],
+        seqno: SeqNo,
+    ) -> Result<Option<Value>> {
         if let Some(value) = find_in_memory(view, key, seqno)? {
             return Ok(Some(value));
         }

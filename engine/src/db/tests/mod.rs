@@ -11,6 +11,7 @@ use alloc::vec;
 
 mod backpressure;
 mod compact;
+mod conditional;
 mod damage;
 mod hook;
 mod model;
