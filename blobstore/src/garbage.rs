@@ -248,31 +248,34 @@ impl Ledger {
         dead.map(|(number, _)| *number).collect()
     }
 
-    /// Files worth emptying: `inherited` ones (left unfinished by an earlier session) and those with
-    /// at least `percent_min` of garbage, the oldest first, while their live bytes fit `budget_len`.
+    /// Files worth emptying: those with at least `percent_min` of garbage, and unfinished ones, for
+    /// which `live_len` says how much lives in them. The least living bytes first, at most
+    /// `budget_len` and at least one file, but never more than `room_len`.
     ///
-    /// At least one is chosen where there is any, whatever the budget.
+    /// A file for which `live_len` answers `None` is passed over.
     pub(crate) fn victims(
         &self,
         percent_min: u8,
-        budget_len: u64,
-        inherited: impl Fn(u64) -> bool,
+        (budget_len, room_len): (u64, u64),
+        live_len: impl Fn(u64, &Entry) -> Option<u64>,
     ) -> Vec<u64> {
+        let is_wanted = |entry: &Entry| {
+            entry.record.end.is_none()
+                || (!entry.is_whole_dead() && entry.garbage_percent() >= percent_min.into())
+        };
+        let wanted = self.files.iter().filter(|(_, entry)| is_wanted(entry));
+        let mut wanted: Vec<(u64, u64)> = wanted
+            .filter_map(|(number, entry)| Some((live_len(*number, entry)?, *number)))
+            .collect();
+        wanted.sort_unstable();
         let mut spent_len = 0u64;
         let mut victims = Vec::new();
-        for (number, entry) in &self.files {
-            let wanted = match entry.record.end {
-                None => inherited(*number),
-                Some(_) => !entry.is_whole_dead() && entry.garbage_percent() >= percent_min.into(),
-            };
-            if !wanted {
-                continue;
-            }
-            spent_len = spent_len.saturating_add(entry.live_len());
-            if spent_len > budget_len && !victims.is_empty() {
+        for (live_len, number) in wanted {
+            spent_len = spent_len.saturating_add(live_len);
+            if spent_len > room_len || (spent_len > budget_len && !victims.is_empty()) {
                 break;
             }
-            victims.push(*number);
+            victims.push(number);
         }
         victims
     }
@@ -341,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn victims_are_the_oldest_above_the_ratio_within_the_budget() {
+    fn victims_are_the_emptiest_above_the_ratio_within_budget_and_room() {
         let mut annex = Annex::new();
         for (number, dead_len) in [(1, 100), (2, 600), (3, 1000), (4, 700), (5, 800)] {
             let updates = vec![
@@ -353,10 +356,19 @@ mod tests {
         apply(&mut annex, vec![record_update(6, Some(OPEN))]);
         let ledger = Ledger::read(&annex).unwrap();
         assert_eq!(ledger.whole_dead(), [3]);
-        assert_eq!(ledger.victims(50, 10_000, |_| false), [2, 4, 5]);
-        assert_eq!(ledger.victims(75, 10_000, |_| true), [5, 6]);
-        assert_eq!(ledger.victims(50, 700, |_| false), [2, 4]);
-        assert_eq!(ledger.victims(50, 0, |_| false), [2]);
+        let victims = |percent, budget_len, room_len, inherited: Option<u64>| {
+            ledger.victims(percent, (budget_len, room_len), |_, entry| {
+                entry.record.end.map(|_| entry.live_len()).or(inherited)
+            })
+        };
+        const ALL: u64 = 10_000;
+        assert_eq!(victims(50, ALL, ALL, None), [5, 4, 2]);
+        assert_eq!(victims(50, ALL, ALL, Some(350)), [5, 4, 6, 2]);
+        assert_eq!(victims(75, ALL, ALL, Some(0)), [6, 5]);
+        assert_eq!(victims(50, 500, ALL, None), [5, 4]);
+        assert_eq!(victims(50, 0, ALL, None), [5], "one at least");
+        assert_eq!(victims(50, ALL, 899, None), [5, 4]);
+        assert_eq!(victims(50, 0, 199, None), [0; 0], "no room for it");
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use coffer_engine::env::Env;
 use coffer_engine::sync::RwLock;
-use coffer_engine::{AnnexUpdates, IndirectHook, IndirectSession, Result};
+use coffer_engine::{AnnexUpdates, ErrorKind, IndirectHook, IndirectSession, Result};
 
 use crate::blobfile::{BlobFiles, Claim, StagedFrames};
 use crate::garbage::dead_update;
@@ -102,10 +102,15 @@ impl IndirectSession for Session {
         if !self.shared.victims.read().contains(&pointer.file) {
             return Ok(None);
         }
+        let staged = match self.shared.files.copy(&pointer) {
+            // A compaction goes on without: it may be what makes space.
+            Err(error) if error.kind() == ErrorKind::NoSpace => None,
+            staged => staged?,
+        };
         let Some(StagedFrames {
             pointer: moved,
             claim,
-        }) = self.shared.files.copy(&pointer)?
+        }) = staged
         else {
             return Ok(None);
         };

@@ -318,3 +318,50 @@ fn a_full_medium_still_takes_deletions() {
     }
     tree.close().unwrap();
 }
+
+#[test]
+fn a_full_medium_gives_back_what_was_deleted() {
+    // Many blob files with a little left in each, and one that would never be full.
+    for (blob_file_len, keep_every) in [(1 << 20, 10), (1 << 30, 30)] {
+        let (inner, capacity) = (MemFs::new(), 12 << 20);
+        let fs = SmallFs { inner, capacity };
+        let env = World::new(7).env(Arc::new(fs.clone()));
+        let options = StoreOptions {
+            blob_file_len,
+            ..store_options()
+        };
+        let tree = BlobTree::create_with(env, &credential(), options, &opening()).unwrap();
+        let mut rng = Rng::new(7);
+        let (mut kept, mut count) = (Model::new(), 0u32);
+        let refused = loop {
+            let (key, value) = (count.to_be_bytes(), rng.bytes(60_000));
+            if let Err(error) = tree.put(&key, &value) {
+                break error;
+            }
+            if count.is_multiple_of(keep_every) {
+                kept.insert(key.to_vec(), value);
+            }
+            count += 1;
+        };
+        assert_eq!(refused.kind(), ErrorKind::NoSpace);
+        assert!(count > 150);
+        for key in 0..count {
+            if !kept.contains_key(key.to_be_bytes().as_slice()) {
+                tree.delete(&key.to_be_bytes()).unwrap();
+            }
+        }
+        tree.sync().unwrap();
+        tree.compact(&mut |_| ()).unwrap();
+        let free_len = fs.space().unwrap().free_len;
+        assert!(free_len > capacity / 2, "{blob_file_len}: {free_len} free");
+        assert!(contents(&tree).unwrap() == kept);
+        let again = rng.bytes(1 << 20);
+        tree.put(b"again", &again).unwrap();
+        tree.close().unwrap();
+        drop(tree);
+        let env = World::new(8).env(Arc::new(fs));
+        let tree = BlobTree::open(env, &credential(), &opening()).unwrap();
+        kept.insert(b"again".to_vec(), again);
+        assert!(contents(&tree).unwrap() == kept);
+    }
+}

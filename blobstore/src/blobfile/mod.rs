@@ -7,6 +7,7 @@
 //! - A failed sync poisons all writing; reading goes on. A full medium only puts off what it refused.
 
 mod reader;
+mod space;
 mod value;
 mod writer;
 
@@ -29,19 +30,13 @@ use crate::pointer::BlobPointer;
 use crate::scratch::with_scratch;
 
 pub(crate) use reader::BlobReader;
+use space::{CREATE_LEN, Purpose};
 pub use value::Effort;
 pub(crate) use value::StagedFrames;
 pub(crate) use writer::{BlobWriter, Claim};
 
 /// Bytes of a blob file that may wait for a sync before one is made ahead of any need.
 pub(crate) const SYNC_AHEAD_LEN: u64 = 16 << 20;
-
-/// Least and most bytes of the medium that values may not take.
-const RESERVE_LEN: (u64, u64) = (1 << 20, 64 << 20);
-/// Bytes that a new blob file takes at once, its record in the manifest included.
-const CREATE_LEN: u64 = 8 << 10;
-/// Most bytes appended between two looks at the space.
-const ROOM_LEN_MAX: u64 = 16 << 20;
 
 /// Where blob files are named: the engine's manifest.
 pub(crate) trait Catalog: Send + Sync {
@@ -164,7 +159,7 @@ impl BlobFiles {
     ///
     /// # Errors
     /// `Poisoned`; those of creating a file.
-    pub(crate) fn claim(&self) -> Result<Claim> {
+    fn claim(&self, purpose: Purpose) -> Result<Claim> {
         if self.is_poisoned() {
             return Err(Error::poisoned(
                 "an earlier sync failed; open the store again to write",
@@ -177,40 +172,23 @@ impl BlobFiles {
         {
             return Ok(Claim::new(Arc::clone(writer)));
         }
-        let writer = self.create()?;
+        let writer = self.create(purpose)?;
         *active = Some(Arc::clone(&writer));
         Ok(Claim::new(writer))
     }
 
-    /// Is there space for `len` more bytes, and some to spare for log and manifest? Without that
-    /// reserve a full medium could not even take deletions.
-    ///
-    /// # Errors
-    /// `NoSpace`; those of the medium.
-    fn check_space(&self, len: u64) -> Result<()> {
-        let take = |room: u64| room.checked_sub(len);
-        if self
-            .room
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .is_ok()
-        {
-            return Ok(());
-        }
-        let space = self.env.fs.space()?;
-        let reserve = (space.total_len / 64).clamp(RESERVE_LEN.0, RESERVE_LEN.1);
-        let Some(room) = space.free_len.checked_sub(reserve + len) else {
-            return Err(Error::no_space(
-                "the medium is nearly full; what is left is kept for deleting: remove something first",
-            ));
-        };
-        self.room
-            .store((room / 8).min(ROOM_LEN_MAX), Ordering::Relaxed);
-        Ok(())
+    /// Lets the active file take no more, if `is_garbage` says so of its number, its length and what
+    /// the tree was given of it: then it can be finished, and collected.
+    pub(crate) fn retire_active(&self, is_garbage: impl Fn(u64, u64, u64) -> bool) -> bool {
+        let mut active = self.active.lock();
+        active
+            .take_if(|writer| is_garbage(writer.number(), writer.len(), writer.live_len()))
+            .is_some()
     }
 
     /// A new blob file, durable and named in the annex.
-    fn create(&self) -> Result<Arc<BlobWriter>> {
-        self.check_space(CREATE_LEN)?;
+    fn create(&self, purpose: Purpose) -> Result<Arc<BlobWriter>> {
+        self.check_space(CREATE_LEN, purpose)?;
         let catalog = self.catalog()?;
         let number = catalog.allocate_number()?;
         let id = blob_id(number);

@@ -11,6 +11,7 @@ use coffer_engine::block::{BlockKind, FLAG_LAST, Sealed};
 use coffer_engine::compress::Scratch;
 use coffer_engine::{Error, Result};
 
+use crate::blobfile::space::Purpose;
 use crate::blobfile::{BlobFiles, Claim};
 use crate::pointer::{BlobPointer, Frame, Frames, INLINE_FRAMES_MAX, Shape, encode_index};
 use crate::scratch::{give_buffer, take_buffer, with_scratch};
@@ -25,6 +26,9 @@ pub enum Effort {
     Low,
 }
 
+/// Hands out a value piece by piece.
+type NextPiece<'a> = &'a mut dyn FnMut(&mut Vec<u8>, &mut Scratch) -> Result<()>;
+
 /// Level of [`Effort::Low`].
 const LEVEL_LOW: i8 = -5;
 
@@ -37,6 +41,7 @@ pub(crate) struct StagedFrames {
 /// Takes the frames of one value one after the other.
 pub(crate) struct ValueWriter<'a> {
     files: &'a BlobFiles,
+    purpose: Purpose,
     claim: Claim,
     frame_log2: u8,
     raw_len: u64,
@@ -57,12 +62,13 @@ impl<'a> ValueWriter<'a> {
     ///
     /// # Errors
     /// Those of [`BlobFiles::claim`].
-    pub(crate) fn new(files: &'a BlobFiles) -> Result<Self> {
-        let claim = files.claim()?;
+    fn new(files: &'a BlobFiles, purpose: Purpose) -> Result<Self> {
+        let claim = files.claim(purpose)?;
         let mut bytes = take_buffer();
         bytes.clear();
         Ok(Self {
             files,
+            purpose,
             claim,
             frame_log2: files.options().frame_log2(),
             raw_len: 0,
@@ -127,7 +133,8 @@ impl<'a> ValueWriter<'a> {
 
     fn append_batch(&mut self) -> Result<()> {
         let batch = &mut self.batch;
-        self.files.check_space(batch.bytes.len() as u64)?;
+        let len = batch.bytes.len() as u64;
+        self.files.check_space(len, self.purpose)?;
         let mut offset = self.claim.writer().append(&batch.bytes, &batch.sealed)?;
         for (ordinal, sealed) in (batch.first_ordinal..).zip(&batch.sealed) {
             let Sealed {
@@ -207,7 +214,7 @@ impl BlobFiles {
     /// # Errors
     /// `Poisoned`; those of sealing and of the medium.
     pub(crate) fn stage(&self, value: &[u8], effort: Effort) -> Result<StagedFrames> {
-        let writer = ValueWriter::new(self)?;
+        let writer = ValueWriter::new(self, Purpose::Value)?;
         with_scratch(|scratch| {
             limit_effort(effort, scratch);
             writer.write_all(value, scratch)
@@ -222,7 +229,16 @@ impl BlobFiles {
     pub(crate) fn stage_pieces(
         &self,
         effort: Effort,
-        next: &mut dyn FnMut(&mut Vec<u8>, &mut Scratch) -> Result<()>,
+        next: NextPiece<'_>,
+    ) -> Result<Option<StagedFrames>> {
+        self.stage_for(Purpose::Value, effort, next)
+    }
+
+    fn stage_for(
+        &self,
+        purpose: Purpose,
+        effort: Effort,
+        next: NextPiece<'_>,
     ) -> Result<Option<StagedFrames>> {
         with_scratch(|scratch| {
             let frame_len = self.options().frame_len as usize;
@@ -231,7 +247,7 @@ impl BlobFiles {
             if piece.is_empty() {
                 return Ok(None);
             }
-            let mut writer = ValueWriter::new(self)?;
+            let mut writer = ValueWriter::new(self, purpose)?;
             limit_effort(effort, scratch);
             loop {
                 following.clear();
@@ -262,7 +278,7 @@ impl BlobFiles {
         };
         let frame_len = u64::from(self.options().frame_len);
         let (mut position, mut unreadable) = (0, false);
-        let copied = self.stage_pieces(Effort::Normal, &mut |piece, scratch| {
+        let copied = self.stage_for(Purpose::Move, Effort::Normal, &mut |piece, scratch| {
             let range = (position, frame_len);
             let read = reader.read(pointer.shape, &frames, range, scratch, piece);
             unreadable |= read.is_err();

@@ -6,6 +6,8 @@
 //!   writer is between its look and its write. A crash in the middle leaves both copies or the old one.
 //! - Before an emptied file goes, everything is flushed: no log can bring an old pointer back.
 //! - A value that cannot be read keeps its file: damage is never made worse.
+//! - A move draws on half of what values leave free, and begins only where all of it fits: a full
+//!   store gets its space back, and deleting goes on meanwhile.
 //! - It needs neither compactions that happen to pass nor writers: an idle store is collected too.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -89,9 +91,13 @@ impl BlobTree {
     /// Those of the medium, `Poisoned`.
     pub fn collect_garbage(&self) -> Result<Garbage> {
         self.core.db.flush()?;
-        while self.core.files.finish_one()? {}
         let mut collector = self.core.collector.lock();
-        while self.core.collect(&mut collector, true)? == Work::Did {}
+        loop {
+            while self.core.files.finish_one()? {}
+            if self.core.collect(&mut collector, true)? == Work::Idle {
+                break;
+            }
+        }
         drop(collector);
         self.garbage()
     }
@@ -192,20 +198,19 @@ impl Core {
     /// Empties victims, if they are worth a walk over the tree.
     fn empty_some(&self, collector: &mut Collector, ledger: &Ledger, now: bool) -> Result<bool> {
         self.measure_inherited(collector, ledger)?;
-        let chosen = ledger.victims(collector.percent_min, ROUND_LEN_MAX, |number| {
-            self.is_inherited_victim(collector, number)
-        });
-        let victims: BTreeSet<u64> = chosen
-            .into_iter()
-            .filter(|number| collector.is_candidate(*number))
-            .collect();
+        let (room_len, is_short) = self.files.room_to_move()?;
+        if is_short && self.retire_garbage(collector, ledger) {
+            return Ok(true);
+        }
+        let victims = self.victims(collector, ledger, room_len);
         self.hook.set_victims(victims.clone());
-        collector.waiting = !victims.is_empty();
+        collector.waiting =
+            !victims.is_empty() || !self.victims(collector, ledger, u64::MAX).is_empty();
         if victims.is_empty() {
             return Ok(false);
         }
         let time = self.env.clock.monotonic();
-        let many = victims.len() >= 4 && !collector.failed;
+        let many = (victims.len() >= 4 || is_short) && !collector.failed;
         if !now && !many && time.saturating_sub(collector.emptied) < PATIENCE {
             return Ok(false);
         }
@@ -226,18 +231,40 @@ impl Core {
         Ok(true)
     }
 
-    /// A file of an earlier session is emptied when little of it lives, or when it is small.
-    fn is_inherited_victim(&self, collector: &Collector, number: u64) -> bool {
-        let Some((live_len, _)) = collector.measured.get(&number) else {
-            return false;
-        };
+    /// The files to empty next, if no more than `room_len` may be moved.
+    fn victims(&self, collector: &Collector, ledger: &Ledger, room_len: u64) -> BTreeSet<u64> {
+        let lens = (ROUND_LEN_MAX, room_len);
+        let chosen = ledger.victims(collector.percent_min, lens, |number, entry| {
+            if !collector.is_candidate(number) {
+                return None;
+            }
+            match entry.record.end {
+                Some(_) => Some(entry.live_len()),
+                None => self.inherited_live_len(collector, number),
+            }
+        });
+        chosen.into_iter().collect()
+    }
+
+    /// On a short medium a file that is mostly dead must not wait until it is full: it may never be.
+    fn retire_garbage(&self, collector: &Collector, ledger: &Ledger) -> bool {
+        self.files.retire_active(|number, len, given_len| {
+            let dead_len = ledger.files.get(&number).map_or(0, |entry| entry.dead_len);
+            let garbage_len = len.saturating_sub(given_len.saturating_sub(dead_len));
+            dead_len > 0 && is_percent(garbage_len, len, collector.percent_min)
+        })
+    }
+
+    /// What lives in a file of an earlier session, if it is worth emptying: when that is little, or
+    /// when the file is small.
+    fn inherited_live_len(&self, collector: &Collector, number: u64) -> Option<u64> {
+        let (live_len, _) = *collector.measured.get(&number)?;
         let small = self.files.options().blob_file_len / 4;
-        let Ok(Some(file_len)) = self.files.len_of(number) else {
-            return false;
-        };
-        let live_percent_max = 100 - u64::from(collector.percent_min.min(100));
-        *live_len <= small
-            || live_len.saturating_mul(100) <= file_len.saturating_mul(live_percent_max)
+        let file_len = self.files.len_of(number).ok().flatten()?;
+        let garbage_len = file_len.saturating_sub(live_len);
+        let is_wanted =
+            live_len <= small || is_percent(garbage_len, file_len, collector.percent_min);
+        is_wanted.then_some(live_len)
     }
 
     /// Counts what lives in files of an earlier session, where that is not known or has changed much.
@@ -273,7 +300,7 @@ impl Core {
     fn empty(&self, victims: &BTreeSet<u64>) -> Result<BTreeSet<u64>> {
         let mut stuck = BTreeSet::new();
         let mut moves = Moves::default();
-        self.each_pointer(&mut |key, encoded, pointer| {
+        let walked = self.each_pointer(&mut |key, encoded, pointer| {
             if !victims.contains(&pointer.file) {
                 return Ok(());
             }
@@ -289,8 +316,10 @@ impl Core {
                 while self.db.maintain()? == Work::Did {}
             }
             Ok(())
-        })?;
+        });
+        // Also after an error: what was copied and is not used takes space twice.
         self.swap(moves)?;
+        walked?;
         self.db.flush()?;
         Ok(stuck)
     }
@@ -339,6 +368,11 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// Is `part_len` at least this many percent of `len`?
+fn is_percent(part_len: u64, len: u64, percent: u8) -> bool {
+    part_len.saturating_mul(100) >= len.saturating_mul(percent.min(100).into())
 }
 
 /// Pointers about to be swapped.
