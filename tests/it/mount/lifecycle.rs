@@ -1,11 +1,12 @@
 //! How a mount begins and ends: in the background, by signals, busy, killed, without rights.
 
-use coffer_tests::process::{CHEAP_KDF, Mounted, coffer, describe, detach, is_mounted, limited, must};
+use coffer_tests::process::{
+    CHEAP_KDF, Mounted, coffer, describe, detach, is_mounted, limited, must,
+};
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 fn umount(point: &Path, options: &[&str]) -> std::process::Output {
@@ -15,14 +16,6 @@ fn umount(point: &Path, options: &[&str]) -> std::process::Output {
         .arg(point)
         .output()
         .unwrap()
-}
-
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -121,7 +114,10 @@ fn signals_unmount_and_nothing_is_lost() {
         mounted.ended();
         assert!(!is_mounted(&mounted.point()));
         mounted.mount();
-        assert_eq!(std::fs::read(mounted.path(signal)).unwrap(), signal.as_bytes());
+        assert_eq!(
+            std::fs::read(mounted.path(signal)).unwrap(),
+            signal.as_bytes()
+        );
     }
     mounted.unmount();
 }
@@ -156,7 +152,10 @@ fn a_dead_mount_is_replaced_and_can_be_unmounted() {
     };
     kill(&mounted);
     mounted.forget();
-    assert!(is_mounted(&mounted.point()), "the dead mount is still there");
+    assert!(
+        is_mounted(&mounted.point()),
+        "the dead mount is still there"
+    );
     mounted.mount();
     kill(&mounted);
     mounted.forget();
@@ -201,8 +200,16 @@ fn times_at_both_ends_of_their_range_do_no_harm() {
     let mut mounted = Mounted::new();
     let path = mounted.path("f");
     std::fs::write(&path, b"x").unwrap();
-    for stamp in ["@-9223372036854775808", "@9223372036854775807", "1969-12-31 23:59:59.5 UTC"] {
-        let touched = limited(20, "touch").arg("-d").arg(stamp).arg(&path).status();
+    for stamp in [
+        "@-9223372036854775808",
+        "@9223372036854775807",
+        "1969-12-31 23:59:59.5 UTC",
+    ] {
+        let touched = limited(20, "touch")
+            .arg("-d")
+            .arg(stamp)
+            .arg(&path)
+            .status();
         assert!(touched.unwrap().code() != Some(124), "{stamp} hangs");
     }
     use std::os::unix::fs::MetadataExt;
@@ -219,16 +226,22 @@ fn as_nobody(home: &Path, line: &str) -> std::process::Output {
          exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -c '{line}'",
         home.display()
     );
-    limited(60, "unshare").args(["-m", "sh", "-c", &script]).output().unwrap()
+    limited(60, "unshare")
+        .args(["-m", "sh", "-c", &script])
+        .output()
+        .unwrap()
 }
 
 #[test]
 #[cfg_attr(not(can_fuse), ignore = "SKIPPED: no FUSE mount possible here")]
 fn without_root_the_program_of_the_package_fuse3_mounts() {
     let is_root = must(limited(10, "id").arg("-u")).trim() == "0";
-    let has_tools = ["fusermount3", "setpriv", "unshare"]
-        .iter()
-        .all(|program| limited(10, program).arg("--version").output().is_ok_and(|output| output.status.success()));
+    let has_tools = ["fusermount3", "setpriv", "unshare"].iter().all(|program| {
+        limited(10, program)
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    });
     if !is_root || !has_tools {
         return;
     }
@@ -252,7 +265,10 @@ fn without_root_the_program_of_the_package_fuse3_mounts() {
     let text = describe(&output);
     assert!(output.status.success(), "{text}");
     assert_eq!(text.matches("text").count(), 2, "{text}");
-    assert!(text.contains("nosuid") && text.contains("a,allow_other "), "{text}");
+    assert!(
+        text.contains("nosuid") && text.contains("a,allow_other "),
+        "{text}"
+    );
     std::fs::remove_file(home.path().join("fuse")).unwrap();
     let output = as_nobody(home.path(), &line("/nowhere"));
     assert_eq!(output.status.code(), Some(9), "{}", describe(&output));
@@ -276,5 +292,9 @@ fn a_reader_that_goes_away_is_no_failure() {
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", describe(&output));
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        describe(&output)
+    );
 }

@@ -4,6 +4,7 @@
 
 mod damage;
 pub(crate) mod kill;
+mod lifecycle;
 mod limits;
 mod programs;
 mod refusals;
