@@ -2,14 +2,15 @@
 //!
 //! - A file number is never reused, so a block in the cache never goes stale.
 //! - Eviction is a clock: each hit gives a block another round, metadata gets more rounds.
-//! - Two readers that miss the same block may both read it; the first one stays.
+//! - Readers that miss the same block at the same time wait for the first one, who reads it.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::sync::Mutex;
+use crate::error::Result;
+use crate::sync::{Condvar, Mutex};
 
 const SHARD_COUNT: usize = 16;
 
@@ -41,6 +42,53 @@ struct Shard<V> {
     slots: Vec<Slot<V>>,
     hand: usize,
     len: usize,
+    /// Values that somebody reads at this moment.
+    flights: BTreeMap<Key, Arc<Flight<V>>>,
+}
+
+/// A value on its way.
+struct Flight<V> {
+    landed: Mutex<Landed<V>>,
+    landing: Condvar,
+}
+
+enum Landed<V> {
+    NotYet,
+    Here(Arc<V>),
+    /// The reader failed, or is gone.
+    Never,
+}
+
+impl<V> Flight<V> {
+    fn wait(&self) -> Option<Arc<V>> {
+        let mut landed = self.landed.lock();
+        loop {
+            match &*landed {
+                Landed::Here(value) => return Some(Arc::clone(value)),
+                Landed::Never => return None,
+                Landed::NotYet => landed = self.landing.wait(&self.landed, landed),
+            }
+        }
+    }
+}
+
+/// Ends a flight, whatever becomes of its reader.
+struct Reading<'a, V> {
+    cache: &'a Cache<V>,
+    key: Key,
+    flight: Arc<Flight<V>>,
+}
+
+impl<V> Drop for Reading<'_, V> {
+    fn drop(&mut self) {
+        self.cache.shard(self.key).lock().flights.remove(&self.key);
+        let mut landed = self.flight.landed.lock();
+        if matches!(*landed, Landed::NotYet) {
+            *landed = Landed::Never;
+        }
+        drop(landed);
+        self.flight.landing.notify_all();
+    }
 }
 
 /// A cache of shared values of known length.
@@ -59,6 +107,7 @@ impl<V> Cache<V> {
             slots: Vec::new(),
             hand: 0,
             len: 0,
+            flights: BTreeMap::new(),
         };
         Self {
             shards: (0..SHARD_COUNT).map(|_| Mutex::new(shard())).collect(),
@@ -89,6 +138,54 @@ impl<V> Cache<V> {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         found
+    }
+
+    /// The value of `key`; where it is not there, `read` makes it, once for all who ask meanwhile.
+    /// `len` says how long a value is.
+    pub(crate) fn find_or_read(
+        &self,
+        file: u64,
+        offset: u64,
+        rounds: Rounds,
+        len: impl FnOnce(&V) -> usize,
+        read: impl FnOnce() -> Result<V>,
+    ) -> Result<Arc<V>> {
+        if let Some(found) = self.find(file, offset) {
+            return Ok(found);
+        }
+        let key = (file, offset);
+        let mut shard = self.shard(key).lock();
+        // Somebody may have been faster since.
+        if let Some(slot) = shard
+            .index
+            .get(&key)
+            .and_then(|&slot| shard.slots.get(slot))
+        {
+            return Ok(Arc::clone(&slot.value));
+        }
+        let under_way = shard.flights.get(&key).map(Arc::clone);
+        let Some(flight) = under_way else {
+            let flight = Arc::new(Flight {
+                landed: Mutex::new(Landed::NotYet),
+                landing: Condvar::new(),
+            });
+            shard.flights.insert(key, Arc::clone(&flight));
+            drop(shard);
+            let reading = Reading {
+                cache: self,
+                key,
+                flight,
+            };
+            let value = Arc::new(read()?);
+            self.insert(file, offset, &value, len(&value), rounds);
+            *reading.flight.landed.lock() = Landed::Here(Arc::clone(&value));
+            return Ok(value);
+        };
+        drop(shard);
+        match flight.wait() {
+            Some(value) => Ok(value),
+            None => read().map(Arc::new),
+        }
     }
 
     /// Keeps `value` of `len` bytes, unless it is larger than a shard.
@@ -123,6 +220,17 @@ impl<V> Cache<V> {
         });
         shard.index.insert(key, slot);
         shard.len += len;
+    }
+
+    /// Is it there? No hit, no miss, no further round.
+    pub(crate) fn contains(&self, file: u64, offset: u64) -> bool {
+        let key = (file, offset);
+        self.shard(key).lock().index.contains_key(&key)
+    }
+
+    /// Does it have room for anything?
+    pub(crate) const fn keeps_anything(&self) -> bool {
+        self.shard_len_max > SLOT_LEN
     }
 
     /// Forgets all blocks of a file that is gone.
@@ -180,6 +288,7 @@ impl<V> Shard<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::boxed::Box;
 
     #[test]
     fn stays_within_its_bytes_and_finds_what_it_keeps() {
@@ -218,5 +327,44 @@ mod tests {
         let cache = Cache::new(0);
         cache.insert(1, 1, &Arc::new(1), 0, Rounds::Data);
         assert!(cache.find(1, 1).is_none());
+    }
+
+    #[test]
+    fn those_who_miss_together_read_once() {
+        let cache = Arc::new(Cache::new(SHARD_COUNT * 10_000));
+        let counts = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+        let start = || {
+            let (cache, counts) = (Arc::clone(&cache), Arc::clone(&counts));
+            let find = move || {
+                counts.0.fetch_add(1, Ordering::AcqRel);
+                let read = || {
+                    // Until all others have asked.
+                    while counts.0.load(Ordering::Acquire) < 4 {
+                        core::hint::spin_loop();
+                    }
+                    counts.1.fetch_add(1, Ordering::AcqRel);
+                    Ok(7)
+                };
+                let found = cache.find_or_read(1, 2, Rounds::Data, |_| 100, read);
+                assert_eq!(*found.unwrap(), 7);
+            };
+            crate::env::os::spawner()
+                .spawn("reader", Box::new(find))
+                .unwrap()
+        };
+        let threads: Vec<_> = (0..4).map(|_| start()).collect();
+        threads.into_iter().for_each(crate::env::Task::join);
+        assert_eq!(counts.1.load(Ordering::Acquire), 1);
+        // A reader that fails keeps nobody waiting and leaves nothing behind.
+        let failed = cache.find_or_read(
+            1,
+            3,
+            Rounds::Data,
+            |_| 100,
+            || Err(crate::error::Error::io("no")),
+        );
+        assert!(failed.is_err());
+        let again = cache.find_or_read(1, 3, Rounds::Data, |_| 100, || Ok(8));
+        assert_eq!(*again.unwrap(), 8);
     }
 }

@@ -184,6 +184,8 @@ pub struct Options {
     pub filter_bits_per_key: u32,
     /// Memory of the block cache.
     pub cache_len: usize,
+    /// Memory of the row cache, which answers point reads without their blocks; 0 keeps none.
+    pub row_cache_len: usize,
     /// Tables at level 0 that start a compaction.
     pub level0_trigger: usize,
     /// Tables at level 0 from which on writers are slowed.
@@ -216,6 +218,7 @@ impl Default for Options {
             restart_interval: 16,
             filter_bits_per_key: 10,
             cache_len: 64 << 20,
+            row_cache_len: 8 << 20,
             level0_trigger: 4,
             level0_slow: 12,
             level0_stall: 24,

@@ -30,6 +30,10 @@ pub struct Stats {
     pub stalls: StallStats,
     /// Compactions that run.
     pub compaction_count: usize,
+    /// Memory of the row cache.
+    pub row_cache_len: u64,
+    /// Answers found in the row cache.
+    pub row_cache_hit_count: u64,
     /// A compaction met damage beyond repair; none is picked until the store is opened again.
     pub is_uncompactable: bool,
     /// Edits of the manifest since the store was made.

@@ -109,11 +109,23 @@ pub fn read_block(
     scratch: &mut Scratch,
 ) -> Result<Block> {
     let disk_len = context.checked_disk_len(handle);
-    let block = disk_len.and_then(|disk_len| {
+    let disk = disk_len.and_then(|disk_len| {
         let mut disk = vec![0; disk_len];
         read_exact_at(file, handle.offset, &mut disk)?;
-        context.open(expect, disk, scratch)
+        Ok(disk)
     });
+    open_block(context, handle, expect, disk, scratch)
+}
+
+/// Opens the block behind `handle` from the bytes that were read at its place; as [`read_block`].
+pub(crate) fn open_block(
+    context: &FileContext,
+    handle: &BlockHandle,
+    expect: &Expect<'_>,
+    disk: Result<Vec<u8>>,
+    scratch: &mut Scratch,
+) -> Result<Block> {
+    let block = disk.and_then(|disk| context.open(expect, disk, scratch));
     let placed = |error: Error| {
         let part = expect.kind.name();
         error.in_file(context.id()).at(handle.offset).part(part)

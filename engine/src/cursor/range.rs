@@ -106,7 +106,25 @@ impl Cursor {
         reason = "fallible, and goes both ways"
     )]
     pub fn next(&mut self) -> Result<Option<Entry>> {
-        let result = self.step_ahead();
+        self.next_with(|key, kind, value, seqno| Entry {
+            key: key.to_vec(),
+            kind,
+            value: value.to_vec(),
+            seqno,
+        })
+    }
+
+    /// As [`Cursor::next`], for whoever needs only a part of the entry: `show` sees key, kind, value
+    /// or pointer, and sequence number where they lie. Nothing is copied, and what a pointer leads
+    /// to is not touched.
+    ///
+    /// # Errors
+    /// As [`Cursor::next`].
+    pub fn next_with<R>(
+        &mut self,
+        show: impl FnOnce(&[u8], KeyKind, &[u8], SeqNo) -> R,
+    ) -> Result<Option<R>> {
+        let result = self.step_ahead(show);
         if result.is_err() {
             self.travel = Travel::Unplaced;
         }
@@ -125,7 +143,10 @@ impl Cursor {
         result
     }
 
-    fn step_ahead(&mut self) -> Result<Option<Entry>> {
+    fn step_ahead<R>(
+        &mut self,
+        show: impl FnOnce(&[u8], KeyKind, &[u8], SeqNo) -> R,
+    ) -> Result<Option<R>> {
         if self.travel == Travel::Ahead {
             self.skip_versions()?;
         } else {
@@ -159,14 +180,9 @@ impl Cursor {
                 self.skip_versions()?;
                 continue;
             }
-            let (kind, value, seqno) = (entry.kind, entry.value.to_vec(), entry.seqno);
+            let shown = show(entry.key, entry.kind, entry.value, entry.seqno);
             self.gap = Gap::After;
-            return Ok(Some(Entry {
-                key: self.key.clone(),
-                kind,
-                value,
-                seqno,
-            }));
+            return Ok(Some(shown));
         }
     }
 

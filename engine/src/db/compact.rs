@@ -209,6 +209,7 @@ impl Db {
         drop(obsolete);
         for table in &gone {
             self.cache.forget(table.meta().number);
+            self.opener.rows.forget(table.meta().number);
             self.remove_file(table.meta().file());
         }
         !gone.is_empty()

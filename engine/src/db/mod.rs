@@ -11,9 +11,11 @@
 
 mod backpressure;
 mod compact;
+mod conditional;
 mod flush;
 mod limiter;
 mod maintain;
+mod multi_get;
 mod read;
 mod recover;
 mod state;
@@ -185,6 +187,8 @@ impl Db {
             immutable_count: view.immutables.len(),
             last_seqno: self.last_seqno(),
             snapshot_count: self.snapshots.len(),
+            row_cache_len: self.opener.rows.len() as u64,
+            row_cache_hit_count: self.opener.rows.counts().0,
             cache_len: self.cache.len() as u64,
             cache_hit_count,
             cache_miss_count,

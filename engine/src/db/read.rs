@@ -10,6 +10,7 @@ use core::ops::{Bound, RangeBounds};
 
 use crate::cursor::{Cursor, KeyRange, LevelCursor, MergeCursor, prefix_range};
 use crate::db::Db;
+use crate::db::multi_get::find_in_memory;
 use crate::db::state::{Snapshot, SuperVersion};
 use crate::entry::{BoxCursor, Value};
 use crate::error::Result;
@@ -26,16 +27,6 @@ impl Db {
     pub fn get(&self, key: &[u8], at: Option<&Snapshot>) -> Result<Option<Value>> {
         let view = self.super_version();
         self.find(&view, key, self.seqno_of(at))
-    }
-
-    /// The values of several keys, all at the same moment.
-    #[must_use]
-    pub fn multi_get(&self, keys: &[&[u8]], at: Option<&Snapshot>) -> Vec<Result<Option<Value>>> {
-        let view = self.super_version();
-        let seqno = self.seqno_of(at);
-        keys.iter()
-            .map(|key| self.find(&view, key, seqno))
-            .collect()
     }
 
     /// A cursor over the keys of `range`, now or at a snapshot.
@@ -59,7 +50,7 @@ impl Db {
         self.cursor(prefix_range(prefix), at)
     }
 
-    fn seqno_of(&self, at: Option<&Snapshot>) -> SeqNo {
+    pub(super) fn seqno_of(&self, at: Option<&Snapshot>) -> SeqNo {
         at.map_or_else(|| self.last_seqno(), Snapshot::seqno)
     }
 
@@ -68,12 +59,14 @@ impl Db {
         Ok(found.filter(|value| value.kind != KeyKind::Delete))
     }
 
-    fn newest(&self, view: &SuperVersion, key: &[u8], seqno: SeqNo) -> Result<Option<Value>> {
-        let waiting = view.immutables.iter().map(|immutable| &immutable.memtable);
-        for memtable in core::iter::once(&view.memtable).chain(waiting) {
-            if let Some(value) = memtable.find(key, seqno)? {
-                return Ok(Some(value));
-            }
+    pub(super) fn newest(
+        &self,
+        view: &SuperVersion,
+        key: &[u8],
+        seqno: SeqNo,
+    ) -> Result<Option<Value>> {
+        if let Some(value) = find_in_memory(view, key, seqno)? {
+            return Ok(Some(value));
         }
         let hash = filter_hash(key);
         let level_0 = view

@@ -75,7 +75,7 @@ impl Db {
         let mut state = read_state(&place, &files)?;
         let next_number = AtomicU64::new(state.next_number.max(number_after(&files)));
         let cache = Arc::new(Cache::<Block>::new(options.cache_len));
-        let opener = Arc::new(opener(&place, &cache));
+        let opener = Arc::new(opener(&place, &cache, options.row_cache_len));
         let flush = Flush {
             opener: &opener,
             options: &options,
@@ -133,13 +133,14 @@ impl Db {
     }
 }
 
-fn opener(place: &Place, cache: &Arc<Cache<Block>>) -> TableOpener {
+fn opener(place: &Place, cache: &Arc<Cache<Block>>, row_cache_len: usize) -> TableOpener {
     TableOpener {
         env: place.env.clone(),
         keys: Arc::clone(&place.keys),
         store_id: place.store_id,
         transform: place.transform,
         cache: Arc::clone(cache),
+        rows: Arc::new(Cache::new(row_cache_len)),
         scratches: Arc::new(ScratchPool::new()),
     }
 }

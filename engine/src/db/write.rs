@@ -76,11 +76,26 @@ impl Db {
     /// `Invalid` for a batch that is too long, `Poisoned`, `NoSpace`, `Io`. Where a sync fails, the
     /// batch may be visible, and is not durable.
     pub fn write(&self, batch: WriteBatch, options: WriteOptions) -> Result<SeqNo> {
+        let written = self.write_unless(&batch, options, &|| Ok(false))?;
+        written.ok_or_else(|| Error::canceled("the batch was called back"))
+    }
+
+    /// Applies a batch unless `is_void`, which is asked when the batch is the next to be applied and
+    /// no other can come before it.
+    pub(super) fn write_unless(
+        &self,
+        batch: &WriteBatch,
+        options: WriteOptions,
+        is_void: &dyn Fn() -> Result<bool>,
+    ) -> Result<Option<SeqNo>> {
         batch.check()?;
         let mut stall = None;
         let last = loop {
             let mut writer = self.writer.lock();
-            let committed = self.commit(&mut writer, &batch)?;
+            if is_void()? {
+                return Ok(None);
+            }
+            let committed = self.commit(&mut writer, batch)?;
             drop(writer);
             match committed {
                 Ok(last) => break last,
@@ -94,7 +109,7 @@ impl Db {
         if options.sync || self.options.sync_writes {
             self.sync_to(last)?;
         }
-        Ok(last)
+        Ok(Some(last))
     }
 
     /// Log, memtable, visibility; or why there is no room: nothing happened then.

@@ -5,11 +5,14 @@
 
 mod entries;
 mod index;
+mod many;
 mod meta;
+mod readahead;
 mod reader;
 mod sink;
 mod writer;
 
+pub(crate) use many::Ask;
 pub(crate) use meta::TableMeta;
 pub(crate) use reader::{Fill, LiveTable, TableCursor};
 pub(crate) use sink::TableOpener;

@@ -18,11 +18,12 @@ use crate::sync::RwLock;
 use crate::table::entries::EntriesCursor;
 use crate::table::index::{Partition, decode_meta, partition_for};
 use crate::table::meta::TableMeta;
+use crate::table::readahead::Readahead;
 use crate::table::sink::{BlockSource, TableOpener};
 use crate::types::SeqNo;
 
 /// A cached block that a cursor holds on to.
-pub(crate) struct Pinned(Arc<Block>);
+pub(crate) struct Pinned(pub(super) Arc<Block>);
 
 impl AsRef<[u8]> for Pinned {
     fn as_ref(&self) -> &[u8] {
@@ -65,13 +66,21 @@ impl core::fmt::Debug for LiveTable {
     }
 }
 
+/// An answer to a point read, by itself: found without its block.
+pub(crate) struct Row {
+    key: Vec<u8>,
+    value: Value,
+}
+
 /// An open table.
 pub(crate) struct TableReader {
-    source: BlockSource,
-    number: u64,
+    pub(super) source: BlockSource,
+    pub(super) number: u64,
     with_digests: bool,
-    partitions: Vec<Partition>,
-    cache: Arc<Cache<Block>>,
+    last_seqno: SeqNo,
+    pub(super) partitions: Vec<Partition>,
+    pub(super) cache: Arc<Cache<Block>>,
+    rows: Arc<Cache<Row>>,
 }
 
 impl TableReader {
@@ -85,49 +94,103 @@ impl TableReader {
             let error = Error::authentication("the table is not the one the manifest names");
             return Err(named(error).part("table meta"));
         }
-        let cache = Arc::clone(&opener.cache);
-        let (number, with_digests) = (meta.number, meta.with_digests);
         Ok(Self {
             source,
-            number,
-            with_digests,
+            number: meta.number,
+            with_digests: meta.with_digests,
+            last_seqno: meta.last_seqno,
             partitions,
-            cache,
+            cache: Arc::clone(&opener.cache),
+            rows: Arc::clone(&opener.rows),
         })
     }
 
     /// The newest entry of `key` at or before `seqno`; a tombstone is an entry too.
     /// `hash` is the filter hash of `key`.
     pub(crate) fn find(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Result<Option<Value>> {
-        let Some(partition) = self
-            .partitions
-            .get(partition_for(&self.partitions, key, seqno))
-        else {
+        if !self.may_hold(key, hash, seqno)? {
+            return Ok(None);
+        }
+        if let Some(row) = self.row(key, hash, seqno) {
+            return Ok(Some(row));
+        }
+        let Some(handle) = self.locate(key, seqno)? else {
             return Ok(None);
         };
-        if let Some(filter) = &partition.filter {
-            let filter = self.block(filter, BlockKind::Filter, Fill::Keep)?;
-            if !may_contain(&filter.0, hash) {
-                return Ok(None);
+        let block = self.block(&handle, BlockKind::Data, Fill::Keep)?;
+        self.find_in(block, &handle, key, hash, seqno)
+    }
+
+    /// `false`: the filter knows that the key is not here.
+    pub(super) fn may_hold(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Result<bool> {
+        let index = partition_for(&self.partitions, key, seqno);
+        let Some(partition) = self.partitions.get(index) else {
+            return Ok(false);
+        };
+        match &partition.filter {
+            Some(filter) => {
+                let filter = self.block(filter, BlockKind::Filter, Fill::Keep)?;
+                Ok(may_contain(&filter.0, hash))
             }
+            None => Ok(true),
         }
+    }
+
+    /// The data block that would hold the key.
+    pub(super) fn locate(&self, key: &[u8], seqno: SeqNo) -> Result<Option<BlockHandle>> {
+        let index = partition_for(&self.partitions, key, seqno);
+        let Some(partition) = self.partitions.get(index) else {
+            return Ok(None);
+        };
         let mut index = self.index_cursor(partition, Fill::Keep)?;
         self.named(index.seek(key, seqno))?;
         let Some(entry) = index.current() else {
             return Ok(None);
         };
         let handle = self.named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
-        let mut data = self.data_cursor(&handle, Fill::Keep)?;
-        data.seek(key, seqno)
-            .map_err(|error| self.at(error, &handle))?;
-        match data.current() {
-            Some(entry) if entry.key == key => {
-                entry.verify().map_err(|error| self.at(error, &handle))?;
-                let (kind, bytes, seqno) = (entry.kind, entry.value.to_vec(), entry.seqno);
-                Ok(Some(Value { kind, bytes, seqno }))
-            }
-            _ => Ok(None),
+        Ok(Some(handle))
+    }
+
+    /// The answer that a data block gives, remembered as a row where it is that of the present.
+    pub(super) fn find_in(
+        &self,
+        block: Pinned,
+        handle: &BlockHandle,
+        key: &[u8],
+        hash: u64,
+        seqno: SeqNo,
+    ) -> Result<Option<Value>> {
+        let at = |error: Error| self.at(error, handle);
+        let mut data = EntriesCursor::new(block, self.with_digests).map_err(at)?;
+        data.seek(key, seqno).map_err(at)?;
+        let Some(entry) = data.current().filter(|entry| entry.key == key) else {
+            return Ok(None);
+        };
+        entry.verify().map_err(at)?;
+        let (kind, bytes, at) = (entry.kind, entry.value.to_vec(), entry.seqno);
+        let value = Value {
+            kind,
+            bytes,
+            seqno: at,
+        };
+        if seqno >= self.last_seqno && self.rows.keeps_anything() {
+            let len = key.len() + value.bytes.len() + size_of::<Row>();
+            let row = Arc::new(Row {
+                key: key.to_vec(),
+                value: value.clone(),
+            });
+            self.rows.insert(self.number, hash, &row, len, Rounds::Data);
         }
+        Ok(Some(value))
+    }
+
+    /// The answer that is remembered for `key`: that of whoever sees all entries of the table.
+    pub(super) fn row(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Option<Value> {
+        if seqno < self.last_seqno || !self.rows.keeps_anything() {
+            return None;
+        }
+        let row = self.rows.find(self.number, hash)?;
+        (row.key == key).then(|| row.value.clone())
     }
 
     /// Keys that cut the table into parts of about the same length.
@@ -142,42 +205,55 @@ impl TableReader {
         TableCursor {
             table: Arc::clone(self),
             fill,
+            readahead: match fill {
+                Fill::Keep => Readahead::default(),
+                Fill::Pass => Readahead::eager(),
+            },
             partition: 0,
             index: None,
             data: None,
         }
     }
 
-    fn block(&self, handle: &BlockHandle, kind: BlockKind, fill: Fill) -> Result<Pinned> {
-        if let Some(block) = self.cache.find(self.number, handle.offset) {
-            return Ok(Pinned(block));
-        }
-        let block = Arc::new(self.source.read(handle, kind)?);
+    pub(super) fn block(
+        &self,
+        handle: &BlockHandle,
+        kind: BlockKind,
+        fill: Fill,
+    ) -> Result<Pinned> {
+        self.block_by(handle, kind, fill, || self.source.read(handle, kind))
+    }
+
+    /// A block from the cache, or else as `read` brings it.
+    fn block_by(
+        &self,
+        handle: &BlockHandle,
+        kind: BlockKind,
+        fill: Fill,
+        read: impl FnOnce() -> Result<Block>,
+    ) -> Result<Pinned> {
         let rounds = if kind == BlockKind::Data {
             Rounds::Data
         } else {
             Rounds::Metadata
         };
-        if fill == Fill::Keep || rounds == Rounds::Metadata {
-            self.cache.insert(
-                self.number,
-                handle.offset,
-                &block,
-                block.memory_len(),
-                rounds,
-            );
+        if fill == Fill::Pass && rounds == Rounds::Data {
+            let found = self.cache.find(self.number, handle.offset);
+            return match found {
+                Some(block) => Ok(Pinned(block)),
+                None => read().map(|block| Pinned(Arc::new(block))),
+            };
         }
-        Ok(Pinned(block))
+        let (file, offset) = (self.number, handle.offset);
+        let block = self
+            .cache
+            .find_or_read(file, offset, rounds, Block::memory_len, read);
+        block.map(Pinned)
     }
 
     fn index_cursor(&self, partition: &Partition, fill: Fill) -> Result<EntriesCursor<Pinned>> {
         let block = self.block(&partition.index, BlockKind::Index, fill)?;
         EntriesCursor::new(block, false).map_err(|error| self.at(error, &partition.index))
-    }
-
-    fn data_cursor(&self, handle: &BlockHandle, fill: Fill) -> Result<EntriesCursor<Pinned>> {
-        let block = self.block(handle, BlockKind::Data, fill)?;
-        EntriesCursor::new(block, self.with_digests).map_err(|error| self.at(error, handle))
     }
 
     fn at(&self, error: Error, handle: &BlockHandle) -> Error {
@@ -202,6 +278,7 @@ pub(crate) enum Fill {
 pub(crate) struct TableCursor {
     table: Arc<TableReader>,
     fill: Fill,
+    readahead: Readahead,
     partition: usize,
     index: Option<EntriesCursor<Pinned>>,
     data: Option<EntriesCursor<Pinned>>,
@@ -229,7 +306,11 @@ impl TableCursor {
         let handle = self
             .table
             .named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
-        self.data = Some(self.table.data_cursor(&handle, self.fill)?);
+        let (table, readahead) = (&self.table, &mut self.readahead);
+        let read = || readahead.read(&table.source, &handle, BlockKind::Data);
+        let block = table.block_by(&handle, BlockKind::Data, self.fill, read)?;
+        let data = EntriesCursor::new(block, table.with_digests);
+        self.data = Some(data.map_err(|error| table.at(error, &handle))?);
         Ok(true)
     }
 

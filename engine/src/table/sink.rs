@@ -7,7 +7,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::block::{Block, BlockHandle, BlockKind, Expect, FileContext, read_block};
+use crate::block::{Block, BlockHandle, BlockKind, Expect, FileContext, open_block, read_block};
 use crate::cache::Cache;
 use crate::codec::Reader;
 use crate::compress::{Scratch, ScratchPool};
@@ -19,6 +19,7 @@ use crate::file::{
 };
 use crate::options::BlockTransform;
 use crate::table::meta::TableMeta;
+use crate::table::reader::Row;
 use crate::types::{FileId, FileKind, StoreId};
 
 /// Bytes collected before they are written.
@@ -88,6 +89,23 @@ impl BlockSource {
             .with(|scratch| read_block(&*self.file, &self.context, handle, &expect, scratch))
     }
 
+    /// As [`BlockSource::read`], from bytes that were read before they were asked for.
+    pub(crate) fn open(&self, handle: &BlockHandle, kind: BlockKind, disk: &[u8]) -> Result<Block> {
+        let expect = Expect::new(kind, handle);
+        let disk = self.context.checked_disk_len(handle).map(|_| disk.to_vec());
+        self.scratches
+            .with(|scratch| open_block(&self.context, handle, &expect, disk, scratch))
+    }
+
+    /// Raw bytes from `offset` on, as many as there are, `len` at most.
+    pub(crate) fn read_raw(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        out.resize(len, 0);
+        let found = self.file.read_at(offset, out)?;
+        out.truncate(found);
+        Ok(())
+    }
+
     pub(crate) fn file(&self) -> FileId {
         self.context.id()
     }
@@ -100,6 +118,7 @@ pub(crate) struct TableOpener {
     pub(crate) store_id: StoreId,
     pub(crate) transform: BlockTransform,
     pub(crate) cache: Arc<Cache<Block>>,
+    pub(crate) rows: Arc<Cache<Row>>,
     pub(crate) scratches: Arc<ScratchPool>,
 }
 

@@ -20,6 +20,7 @@ fn opener(env: &Env, cache_len: usize) -> TableOpener {
         store_id: StoreId([7; 16]),
         transform: BlockTransform::PLAIN,
         cache: Arc::new(Cache::<Block>::new(cache_len)),
+        rows: Arc::new(Cache::new(cache_len)),
         scratches: Arc::new(ScratchPool::new()),
     }
 }

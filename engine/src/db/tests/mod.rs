@@ -11,9 +11,11 @@ use alloc::vec;
 
 mod backpressure;
 mod compact;
+mod conditional;
 mod damage;
 mod hook;
 mod model;
+mod reads;
 mod threads;
 
 type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
