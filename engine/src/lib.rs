@@ -7,7 +7,6 @@
 //! [`KeySource`](crypto::KeySource); `coffer-blobstore` brings one, and values of any length.
 //!
 //! ```
-//! # extern crate std;
 //! use coffer_engine::crypto::NoKeys;
 //! use coffer_engine::{Db, Options, StoreId, WriteBatch, WriteOptions, env};
 //! use std::sync::Arc;
