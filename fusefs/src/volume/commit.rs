@@ -21,7 +21,7 @@ const PATCHED_LEN_MIN: usize = 16 << 10;
 /// Pages of one chunk put as patches at once.
 const PATCH_COUNT_MAX: u32 = 4;
 /// Pages that lie over a chunk before it is sealed anew.
-const PATCHES_PER_CHUNK_MAX: u32 = 8;
+const PATCHES_PER_CHUNK_MAX: u32 = 24;
 
 /// The number of a seal that no worker has.
 const COMMITTING: u64 = u64::MAX;
