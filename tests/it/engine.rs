@@ -313,6 +313,39 @@ fn a_full_medium_refuses_and_recovers() {
     assert_eq!(&contents(&db), run.states.last().unwrap());
 }
 
+/// Power goes at every point of a checkpoint: what is there is the whole store or a named error,
+/// and the store that it was made of notices nothing.
+#[test]
+fn a_checkpoint_cut_short_is_no_store() {
+    let (fs, target, world) = (CrashFs::new(), CrashFs::new(), World::new(9));
+    let mut run = Run::new(9);
+    let db = open(world.env(Arc::new(fs))).unwrap();
+    for _ in 0..80 {
+        run.step(&db, &world).unwrap();
+    }
+    let expected = contents(&db);
+    db.checkpoint(Arc::new(target.clone())).unwrap();
+    let record = target.record();
+    let mut whole = 0;
+    for count in 1..=record.change_count() {
+        for seed in 0..3 {
+            let after = record.crash(count, seed);
+            match open(World::new(seed).env(Arc::new(after))) {
+                Ok(db) if contents(&db) == expected => whole += 1,
+                // Before the first name is durable the directory may be empty: a new store.
+                Ok(db) => assert!(contents(&db).is_empty() && count < record.change_count()),
+                Err(error) => {
+                    assert!(count < record.change_count());
+                    assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+                }
+            }
+        }
+    }
+    assert!(whole >= 3);
+    assert_eq!(contents(&db), expected);
+    run.write(&db).unwrap();
+}
+
 /// Keys in random order, as fast as one thread writes them, with two threads that maintain:
 /// `COFFER_KEYS=20000000 cargo test --release -p coffer-tests --test it random_keys -- --ignored
 /// --nocapture`

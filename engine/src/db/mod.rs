@@ -10,6 +10,7 @@
 //!   but that of the manifest is held during a sync.
 
 mod backpressure;
+mod checkpoint;
 mod compact;
 mod conditional;
 mod flush;

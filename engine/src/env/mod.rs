@@ -5,6 +5,7 @@
 //! - `dyn` stands here, so that nothing above is generic over its environment.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -54,6 +55,30 @@ pub trait Fs: Send + Sync {
     fn lock(&self) -> Result<Box<dyn Send + Sync>>;
     /// Space on the medium.
     fn space(&self) -> Result<Space>;
+    /// Where the operating system finds the directory; `None` where it knows nothing of it.
+    fn host_path(&self) -> Option<String> {
+        None
+    }
+    /// Makes the finished file `id` of another directory a file of this one: the same file under a
+    /// second name where both lie on one medium, else a copy. Durable after [`Fs::sync_dir`].
+    fn link_from(&self, other: &dyn Fs, id: FileId) -> Result<()> {
+        copy_file(self.open(id, OpenMode::Create)?.as_ref(), other, id)
+    }
+}
+
+/// Copies the contents of `id` into a new file, durable on return.
+fn copy_file(to: &dyn File, other: &dyn Fs, id: FileId) -> Result<()> {
+    let from = other.open(id, OpenMode::Read)?;
+    let mut buffer = alloc::vec![0; 1 << 20];
+    let mut offset = 0;
+    loop {
+        let len = from.read_at(offset, &mut buffer)?;
+        if len == 0 {
+            return to.sync();
+        }
+        to.append(&buffer[..len])?;
+        offset += len as u64;
+    }
 }
 
 /// One file of a store. Files are only appended to; repair alone writes in place.

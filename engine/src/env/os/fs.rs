@@ -12,7 +12,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use crate::env::os::file::{OsFile, check_regular};
 use crate::env::os::{failed, not_a_directory};
-use crate::env::{File, Fs, OpenMode, Space};
+use crate::env::{File, Fs, OpenMode, Space, copy_file};
 use crate::error::{Error, Result};
 use crate::types::{FileId, FileKind};
 
@@ -139,5 +139,24 @@ impl Fs for OsFs {
             total_len: stat.f_blocks.saturating_mul(stat.f_frsize),
             free_len: stat.f_bavail.saturating_mul(stat.f_frsize),
         })
+    }
+
+    fn host_path(&self) -> Option<String> {
+        // By its descriptor: whatever became of the path that it was opened by.
+        Some(format!("/proc/self/fd/{}", self.dir.as_raw_fd()))
+    }
+
+    fn link_from(&self, other: &dyn Fs, id: FileId) -> Result<()> {
+        if let Some(path) = other.host_path() {
+            let path = format!("{path}/{id}");
+            let linked = fs::linkat(fs::CWD, path, &self.dir, id.to_string(), AtFlags::empty());
+            match linked {
+                Ok(()) => return Ok(()),
+                Err(Errno::EXIST) => return Err(in_file(id, "the name is taken")(Errno::EXIST)),
+                // Another medium, or one without links: copied.
+                Err(_) => {}
+            }
+        }
+        copy_file(self.open(id, OpenMode::Create)?.as_ref(), other, id)
     }
 }
