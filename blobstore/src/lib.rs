@@ -2,6 +2,28 @@
 //!
 //! - A module imports only modules above it in the floors of `docs/ARCHITECTURE.md`.
 //! - Everything outside comes through `coffer_engine::env::Env`.
+//!
+//! ```
+//! use coffer_blobstore::{BlobTree, Credential, KdfCost, OpenOptions, StoreOptions, env};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let home = tempfile::tempdir()?;
+//! # let directory = home.path();
+//! let passphrase = Credential::passphrase(b"correct horse battery staple");
+//! // The least cost, for examples and tests: leave `kdf` out where the passphrase counts.
+//! let options = StoreOptions { kdf: KdfCost::FLOOR, ..StoreOptions::default() };
+//! let tree = BlobTree::create(env::os::env(directory)?, &passphrase, options)?;
+//! tree.put(b"photos/1", &[7; 1 << 20])?;
+//! tree.sync()?; // Now it survives a power cut.
+//! tree.close()?;
+//!
+//! let tree = BlobTree::open(env::os::env(directory)?, &passphrase, &OpenOptions::default())?;
+//! assert_eq!(tree.get_range(b"photos/1", 100, 3)?, Some(vec![7; 3]));
+//! assert_eq!(tree.get(b"photos/2")?, None);
+//! tree.close()?;
+//! # Ok(())
+//! # }
+//! ```
 
 extern crate alloc;
 

@@ -2,11 +2,14 @@
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use coffer_fusefs::Log;
+use rustix::fs::{Access, access};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use crate::failure::{Code, Failure, Outcome};
@@ -24,6 +27,22 @@ pub(crate) fn harden() {
         maximum: Some(0),
     };
     let _ = rustix::process::setrlimit(Resource::Core, none);
+}
+
+/// How a person calls this program: by its name where the shell finds it, else by its path.
+pub(crate) fn program() -> PathBuf {
+    let name = env!("CARGO_BIN_NAME");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match std::env::current_exe() {
+        Ok(own) if !is_found(name, &path) => own,
+        _ => name.into(),
+    }
+}
+
+/// Is there a program of this name in one of the directories of `path`?
+fn is_found(name: &str, path: &OsStr) -> bool {
+    std::env::split_paths(path)
+        .any(|directory| access(directory.join(name), Access::EXEC_OK).is_ok())
 }
 
 /// Where messages of a mount go: standard error, and the system's log once in the background.
@@ -103,5 +122,25 @@ pub(crate) fn spawn_background() -> Outcome<ExitCode> {
             Code::General,
             format!("the background process ended before the mount was ready ({status})"),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_by_name_only_in_the_path() {
+        assert!(is_found("sh", "/nowhere:/bin".as_ref()));
+        assert!(!is_found("sh", "/nowhere:/etc".as_ref()));
+        // A file that nobody may run is no program.
+        assert!(!is_found("passwd", "/etc".as_ref()));
+        assert!(!is_found("sh", "".as_ref()));
+    }
+
+    #[test]
+    fn outside_the_path_the_program_is_called_by_its_path() {
+        let program = program();
+        assert!(program.as_os_str() == "coffer" || program.is_absolute());
     }
 }

@@ -2,6 +2,28 @@
 //!
 //! - `no_std` with `alloc`; everything outside comes through [`env::Env`].
 //! - A module imports only modules above it in the floors of `docs/ARCHITECTURE.md`.
+//!
+//! This is the map alone: small values, no keyring. Encryption needs a
+//! [`KeySource`](crypto::KeySource); `coffer-blobstore` brings one, and values of any length.
+//!
+//! ```
+//! use coffer_engine::crypto::NoKeys;
+//! use coffer_engine::{Db, Options, StoreId, WriteBatch, WriteOptions, env};
+//! use std::sync::Arc;
+//!
+//! # fn main() -> coffer_engine::Result<()> {
+//! // In memory; `env::os::env(path)` is a directory.
+//! let db = Db::open(env::mem::env(), Arc::new(NoKeys), StoreId([1; 16]), Options::default(), None)?;
+//! let mut batch = WriteBatch::new();
+//! batch.put(b"a", b"1");
+//! batch.put(b"b", b"2");
+//! db.write(batch, WriteOptions { sync: true })?;
+//! assert_eq!(db.get(b"a", None)?.map(|value| value.bytes), Some(b"1".to_vec()));
+//! db.maintain()?; // One piece of work, flush or compaction: there is no hidden thread.
+//! db.close()?;
+//! # Ok(())
+//! # }
+//! ```
 #![no_std]
 
 extern crate alloc;

@@ -152,7 +152,10 @@ pub enum KvProtection {
 /// A named set of choices, for stores and for fair comparisons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Preset {
-    /// What RocksDB does by default: checksums, no encryption, no parity.
+    /// The promises of RocksDB and no more: checksums, **no encryption, no parity**; zstd.
+    ///
+    /// "Parity" means "on a par with", for comparisons. Values lie readable on the disk, and damage
+    /// is found but never healed.
     RocksDbParity,
     /// What `init` chooses: zstd, encryption, XOR parity.
     CofferDefault,

@@ -89,6 +89,16 @@ impl BlobTree {
 
     /// Makes a new store in an empty directory and opens it.
     ///
+    /// The key derivation takes about a second when Argon2 is compiled with optimisation, and tens of
+    /// seconds when it is not. For debug builds put into the `Cargo.toml` of the workspace:
+    ///
+    /// ```toml
+    /// [profile.dev.package."*"]
+    /// opt-level = 3
+    /// ```
+    ///
+    /// Tests may choose [`KdfCost::FLOOR`] instead.
+    ///
     /// # Errors
     /// `Invalid` where a store is there already, or an option or the credential is unfit; `Locked`;
     /// those of the medium.
@@ -122,6 +132,9 @@ impl BlobTree {
     }
 
     /// Opens a store.
+    ///
+    /// Takes as long as the key derivation of its slots, and much longer without optimisation:
+    /// [`BlobTree::create`] says what helps.
     ///
     /// # Errors
     /// `Authentication` for a wrong credential or bytes that are not those of this store,

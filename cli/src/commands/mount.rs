@@ -26,7 +26,7 @@ use crate::args::Mount;
 use crate::failure::{Code, Failure, Outcome};
 use crate::mount_options::{self, Parsed};
 use crate::store;
-use crate::system::{Journal, READY, spawn_background};
+use crate::system::{Journal, READY, program, spawn_background};
 use crate::terminal::note;
 
 /// How long programs may keep files open after the mount was told to end.
@@ -71,7 +71,8 @@ pub(crate) fn mount(args: &Mount, quiet: bool) -> Outcome<ExitCode> {
 fn next_steps(args: &Mount) {
     let (store, point) = (args.store.display(), args.mountpoint.display());
     note(format_args!(
-        "{store} is mounted at {point}; work there, then end it with `coffer umount {point}`{}",
+        "{store} is mounted at {point}; work there, then end it with `{} umount {point}`{}",
+        program().display(),
         if args.daemon { "" } else { " or Ctrl-C" }
     ));
 }
