@@ -8,10 +8,10 @@
 use alloc::vec::Vec;
 
 use coffer_engine::block::BlockKind;
+use coffer_engine::block::blank::is_blank;
 use coffer_engine::block::walk::Finding;
 use coffer_engine::env::{Env, Event, File, OpenMode};
 use coffer_engine::file::{Copies, read_copies, walk};
-use coffer_engine::log::is_blank;
 use coffer_engine::{Error, ErrorKind, FileId, FileKind, Result};
 
 use crate::keyring::{COPIES, CopyState, scrub_copies};

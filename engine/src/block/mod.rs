@@ -11,6 +11,7 @@
 //! MetadataFrame 64 | BodyFrame body_len | checksum 16 | parity (by the ECC of the file)
 //! ```
 
+pub mod blank;
 mod context;
 mod frame;
 mod handle;

@@ -9,6 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::block::CHECKSUM_LEN;
+use crate::block::blank::last_block_ends;
 use crate::block::context::{FileContext, FileIdentity};
 use crate::block::frame::{FRAME_LEN, MAGIC, MetadataFrame};
 use crate::block::handle::BLOCK_LEN_MAX;
@@ -87,8 +88,10 @@ impl<'a> Walk<'a> {
             let (file, budget) = (self.file, &mut self.budget);
             let from = offset + 1;
             let next = next_block(file, &self.verifier, from, self.end, budget, &|_| true)?;
-            let next = next.map_or(self.end, |(next, _)| next);
-            found = Some(self.examine(offset, next - offset)?);
+            found = Some(match next {
+                Some((next, _)) => self.examine(offset, next - offset)?,
+                None => self.last_at(offset)?,
+            });
         }
         self.offset += found.as_ref().map_or(0, |found| found.disk_len);
         Ok(found)
@@ -106,6 +109,17 @@ impl<'a> Walk<'a> {
             }
             None => Ok(None),
         }
+    }
+
+    /// The last block of the file, whose frame is lost; zeros may lie behind it.
+    fn last_at(&self, offset: u64) -> Result<Found> {
+        for end in last_block_ends(self.file, offset..self.end)? {
+            let found = self.examine(offset, end - offset)?;
+            if found.finding != Finding::Lost {
+                return Ok(found);
+            }
+        }
+        self.examine(offset, self.end - offset)
     }
 
     /// Looks at `disk_len` bytes as one block.

@@ -226,24 +226,32 @@ impl Subcompactions {
     }
 }
 
-/// Where the tables of the output level begin, or else where the largest input can be cut, so that
-/// no piece is shorter than a table.
-fn boundaries(opener: &TableOpener, options: &Options, plan: &Plan) -> Result<Vec<Vec<u8>>> {
+/// Where tables of the output level begin; or, where those are few, where partitions of the inputs
+/// end. No piece is much shorter than a table.
+pub(super) fn boundaries(
+    opener: &TableOpener,
+    options: &Options,
+    plan: &Plan,
+) -> Result<Vec<Vec<u8>>> {
     let piece_count = plan.input_len() / options.table_len.max(1);
     let count_max = options.subcompaction_count_max.min(piece_count as usize);
     if count_max < 2 || plan.is_within_level_0() {
         return Ok(Vec::new());
     }
-    let metas = plan.lower.iter().map(|table| table.meta());
-    let mut anchors: Vec<_> = metas
-        .map(|meta| (meta.smallest.clone(), meta.root.len))
-        .collect();
-    let largest = plan.inputs().max_by_key(|(_, table)| table.meta().root.len);
-    if anchors.len() < count_max
-        && let Some((_, table)) = largest
-    {
-        let reader = table.reader(opener)?;
-        anchors = reader.separators().map(|key| (key.to_vec(), 1)).collect();
+    let mut anchors = Vec::new();
+    if plan.lower.len() >= 3 * count_max {
+        let metas = plan.lower.iter().map(|table| table.meta());
+        anchors.extend(metas.map(|meta| (meta.smallest.clone(), meta.root.len)));
+    } else {
+        for (_, table) in plan.inputs() {
+            // A partition begins where the one before it ends.
+            let (meta, reader) = (table.meta(), table.reader(opener)?);
+            let count = reader.separators().count().max(1);
+            let len = meta.root.len / count as u64;
+            let starts = core::iter::once(&*meta.smallest).chain(reader.separators());
+            anchors.extend(starts.take(count).map(|key| (key.to_vec(), len)));
+        }
+        anchors.sort();
     }
     Ok(split(&anchors, count_max))
 }

@@ -9,8 +9,8 @@
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Range;
 
+use crate::block::blank::{is_blank, last_block_ends};
 use crate::block::walk::{frame_at, scan_budget};
 use crate::block::{
     BLOCK_LEN_MAX, Block, BlockKind, Codec, Expect, FileContext, MetadataFrame, ORDINAL_MAX,
@@ -20,9 +20,6 @@ use crate::crypto::{COMMITMENT_LEN, Tag};
 use crate::env::{Event, File};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::DATA_OFFSET;
-
-/// Longest run of zeros at the end of a log that is room for more records.
-const BLANK_LEN_MAX: u64 = 4 << 20;
 
 /// What the next record is chained to.
 #[derive(Clone, Copy, Debug)]
@@ -394,20 +391,28 @@ impl LogReader {
     }
 
     /// Opens the record at the current offset, with the length that its frame tells or, where
-    /// that is lost, with the distance to the next record or the end. What the end of the file cut
-    /// off counts as zeros: parity may know it.
+    /// that is lost, with the distance to the next record or the end of what was written. What the
+    /// end of the file cut off counts as zeros: parity may know it.
     fn record_here(&mut self) -> Result<Option<(Block, u64)>> {
-        let rest = self.file_len - self.offset;
         if let Some((frame, _)) = frame_at(&*self.file, self.offset, self.file_len)? {
             return self.open(self.context.disk_len(frame.body_len as usize) as u64);
         }
         let next = self.next_record(self.offset + 1, &mut scan_budget(self.file_len))?;
-        let disk_len = match next {
-            Some((offset, frame)) if frame.ordinal == self.count + 1 => offset - self.offset,
-            Some(_) => return Ok(None),
-            None => rest,
-        };
-        self.open(disk_len)
+        match next {
+            Some((offset, frame)) if frame.ordinal == self.count + 1 => {
+                self.open(offset - self.offset)
+            }
+            Some(_) => Ok(None),
+            None => {
+                for end in last_block_ends(&*self.file, self.offset..self.file_len)? {
+                    let opened = self.open(end - self.offset)?;
+                    if opened.is_some() {
+                        return Ok(opened);
+                    }
+                }
+                Ok(None)
+            }
+        }
     }
 
     fn open(&mut self, disk_len: u64) -> Result<Option<(Block, u64)>> {
@@ -444,28 +449,6 @@ impl LogReader {
         }
         Ok(false)
     }
-}
-
-/// Are these bytes up to the end of a log room for more records: zeros alone, and not more than may
-/// be written ahead (see [`File::reserve`])?
-///
-/// # Errors
-/// Those of [`File::read_at`].
-pub fn is_blank(file: &dyn File, range: Range<u64>) -> Result<bool> {
-    if range.end - range.start > BLANK_LEN_MAX {
-        return Ok(false);
-    }
-    let mut part = [0; 4096];
-    let mut offset = range.start;
-    while offset < range.end {
-        let len = file.read_at(offset, &mut part)?;
-        let (found, _) = part.split_at(len);
-        if len == 0 || found.iter().any(|byte| *byte != 0) {
-            return Ok(len == 0);
-        }
-        offset += len as u64;
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

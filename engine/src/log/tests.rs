@@ -318,6 +318,12 @@ fn parity_heals_a_record_whose_frame_is_destroyed() {
         let mut bytes = log.bytes.clone();
         bytes[log.starts[record]..log.starts[record] + 40].fill(0);
         assert_eq!(read(&log, &bytes, LogEnd::Open), whole(6), "{record}");
+        bytes.resize(bytes.len() + (1 << 20), 0);
+        assert_eq!(
+            read(&log, &bytes, LogEnd::Open),
+            whole(6),
+            "{record} with room"
+        );
     }
 }
 

@@ -113,6 +113,7 @@ impl FileSystem {
         self.volume.write_out_old();
         // What cannot be reaped stays queued for the next tick.
         let _failed = self.volume.reap();
+        self.volume.reclaim();
         let now = self.volume.tree.env().clock.monotonic();
         let mut synced_at = self.synced_at.lock();
         let age = Duration::from_millis(self.volume.options.dirty_age_ms_max);

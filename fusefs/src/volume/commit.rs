@@ -179,7 +179,7 @@ impl Volume {
         if orphan {
             batch.put(&key::orphan(inode.ino), &ORPHAN);
         }
-        self.tree.write(batch, false)?;
+        self.note_space(self.tree.write(batch, false))?;
         state.orphan |= orphan;
         state.stored = true;
         let trimmed = state.trim_pending();

@@ -10,6 +10,7 @@ mod commit;
 mod flow;
 mod read;
 mod reap;
+mod reclaim;
 mod seal;
 mod trim;
 mod write;
@@ -52,6 +53,10 @@ pub(crate) struct Volume {
     reaping: Mutex<()>,
     prefetch_count: AtomicUsize,
     closed: AtomicBool,
+    /// A write has found no space.
+    wants_space: AtomicBool,
+    /// When the last compaction for want of space began or ended.
+    reclaimed_at: Mutex<Duration>,
 }
 
 impl Volume {
@@ -71,6 +76,8 @@ impl Volume {
             reaping: Mutex::default(),
             prefetch_count: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            wants_space: AtomicBool::new(false),
+            reclaimed_at: Mutex::default(),
             options,
             tree,
         }

@@ -199,7 +199,7 @@ impl Volume {
             false => Effort::Normal,
         };
         if let Some(bytes) = buffer.as_slice(len) {
-            return Ok(self.tree.stage_with(bytes, effort)?);
+            return Ok(self.note_space(self.tree.stage_with(bytes, effort))?);
         }
         let bytes = match beneath {
             Beneath::Nothing => buffer.over(&[], len),
@@ -209,6 +209,6 @@ impl Volume {
                 buffer.over(&chunk[..base.cut.min(chunk.len())], len)
             }
         };
-        Ok(self.tree.stage_with(&bytes, effort)?)
+        Ok(self.note_space(self.tree.stage_with(&bytes, effort))?)
     }
 }

@@ -116,6 +116,45 @@ impl Drop for SmallDisk {
     not(all(can_fuse, can_tmpfs)),
     ignore = "SKIPPED: needs FUSE and root, to make a small disk"
 )]
+fn what_is_deleted_on_a_full_disk_makes_room_without_a_remount() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = home.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    must(
+        limited(20, "mount")
+            .args(["-t", "tmpfs", "-o", "size=64m", "none"])
+            .arg(&disk),
+    );
+    let small = SmallDisk(disk.clone());
+    let mut mounted = Mounted::at(home.path());
+    std::os::unix::fs::symlink(disk.join("store"), mounted.store()).unwrap();
+    std::fs::create_dir(disk.join("store")).unwrap();
+    mounted.create(&[]);
+    let bytes = Rng::new(4).bytes(40_000_000);
+    let put = |path: &std::path::Path| {
+        std::fs::write(path, &bytes).and_then(|()| File::open(path)?.sync_all())
+    };
+    put(&mounted.path("first")).unwrap();
+    let second = mounted.path("second");
+    assert_eq!(put(&second).unwrap_err().kind(), ErrorKind::StorageFull);
+    std::fs::remove_file(mounted.path("first")).unwrap();
+    std::fs::remove_file(&second).unwrap();
+    let start = std::time::Instant::now();
+    while let Err(error) = put(&second) {
+        assert!(start.elapsed().as_secs() < 120, "no room: {error}");
+        let _ = std::fs::remove_file(&second);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    assert!(std::fs::read(&second).unwrap() == bytes);
+    mounted.unmount();
+    drop(small);
+}
+
+#[test]
+#[cfg_attr(
+    not(all(can_fuse, can_tmpfs)),
+    ignore = "SKIPPED: needs FUSE and root, to make a small disk"
+)]
 fn a_full_disk_loses_nothing_that_was_synced() {
     let home = tempfile::tempdir().unwrap();
     let disk = home.path().join("disk");

@@ -172,3 +172,51 @@ fn a_rate_limit_slows_compactions_and_ends_none() {
     assert!(took > Duration::from_millis(200), "{took:?}");
     assert_eq!(all(&db, None).len(), 3000);
 }
+
+#[test]
+fn pieces_have_about_the_same_length() {
+    let fs = MemFs::new();
+    let options = Options {
+        table_len: 16 << 10,
+        memtable_len: 16 << 10,
+        level0_stall: 1000,
+        level_base_len: 1 << 30,
+        ..small()
+    };
+    let db = open(&fs, &options).unwrap();
+    fill(&db, 0, 4000);
+    db.compact_all(&mut |_| ()).unwrap();
+    fill(&db, 4000, 1500);
+    db.flush().unwrap();
+    let version = Arc::clone(&db.super_version().version);
+    let claims = crate::compaction::Claims::default();
+    let rewrite = |level| {
+        crate::compaction::pick_rewrite(&version, &options, level, b"", None, u64::MAX).unwrap()
+    };
+    let merge = crate::compaction::pick(&version, &options, &claims).unwrap();
+    assert_eq!(merge.level, 0);
+    for (plan, keys) in [(merge, 5500), (rewrite(6), 800)] {
+        let found = super::super::subcompact::boundaries(&db.opener, &options, &plan).unwrap();
+        assert!(found.len() >= 2, "{}", found.len());
+        let inputs: Vec<_> = plan.inputs().map(|(_, table)| table.meta()).collect();
+        let first = inputs
+            .iter()
+            .map(|meta| meta.smallest.clone())
+            .min()
+            .unwrap();
+        let last = inputs
+            .iter()
+            .map(|meta| meta.largest.clone())
+            .max()
+            .unwrap();
+        let count = all(&db, None).range(first.clone()..=last.clone()).count();
+        assert!(count >= keys / 4, "{count}");
+        let starts = core::iter::once(&first).chain(&found);
+        let ends: Vec<_> = found.iter().chain([&last]).collect();
+        for (start, end) in starts.zip(ends) {
+            let piece = all(&db, None).range(start.clone()..end.clone()).count();
+            let even = count / (found.len() + 1);
+            assert!((even / 3..=even * 2).contains(&piece), "{piece} of {count}");
+        }
+    }
+}
