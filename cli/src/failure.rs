@@ -98,6 +98,17 @@ impl Failure {
         }
     }
 
+    /// Several failures of one command: prints a line for all but the last, which ends it.
+    pub(crate) fn all(mut failures: Vec<Self>) -> Outcome {
+        let Some(last) = failures.pop() else {
+            return Ok(());
+        };
+        for failure in failures {
+            crate::terminal::note(format_args!("error: {}", failure.text));
+        }
+        Err(last)
+    }
+
     /// Prints what happened and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if self.code != Code::Ok {

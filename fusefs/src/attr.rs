@@ -198,6 +198,29 @@ pub struct RenameFlags {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle(pub u64);
 
+impl Attr {
+    /// What the name of an inode that cannot be read shows: its number and kind, and nothing that
+    /// would allow anything.
+    pub(crate) fn stand_in(ino: Ino, kind: Kind) -> Self {
+        Self {
+            ino,
+            generation: 0,
+            kind,
+            mode: 0,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 0,
+            blocks: 0,
+            atime: Time::default(),
+            mtime: Time::default(),
+            ctime: Time::default(),
+            btime: Time::default(),
+        }
+    }
+}
+
 /// One entry of a directory listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirEntry<'a> {

@@ -110,6 +110,17 @@ impl FsError {
         self.source.as_ref()
     }
 
+    /// Does it tell of damaged bytes, which stay so however often they are read?
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        self.source.as_ref().is_some_and(|error| {
+            matches!(
+                error.kind(),
+                ErrorKind::Corruption | ErrorKind::Authentication
+            )
+        })
+    }
+
     /// The store's error with another answer to the program.
     #[must_use]
     pub const fn with_source(errno: Errno, source: Error) -> Self {

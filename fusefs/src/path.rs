@@ -7,6 +7,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use std::io::{ErrorKind, Read, Write};
 
+use coffer_blobstore::Error;
+
 use crate::attr::{Attr, Caller, Handle, Ino, Kind, OpenFlags, ROOT, WriteFlags};
 use crate::errno::{Errno, FsError, FsResult};
 use crate::extent::CHUNK_LEN;
@@ -43,12 +45,14 @@ impl core::fmt::Display for StreamError {
 impl core::error::Error for StreamError {}
 
 /// One entry of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Listed {
     /// Path from the root, without a leading `/`.
     pub path: Vec<u8>,
-    /// Attributes.
-    pub attr: Attr,
+    /// Type.
+    pub kind: Kind,
+    /// Attributes, or why the inode cannot be read.
+    pub attr: FsResult<Attr>,
 }
 
 fn parts(path: &[u8]) -> FsResult<Vec<&[u8]>> {
@@ -220,7 +224,36 @@ fn copy_out(
     Ok(done)
 }
 
-/// Removes a file, a link or an empty directory. Durable on return.
+/// Type of what `path` names, by the name alone: its inode may be damaged.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn kind(fs: &FileSystem, path: &[u8]) -> FsResult<Kind> {
+    let parts = parts(path)?;
+    let Some((name, dirs)) = parts.split_last() else {
+        return Ok(Kind::Directory);
+    };
+    let dir = enter_all(fs, dirs)?;
+    match fs.lookup_name(dir, name) {
+        Ok(attr) => {
+            fs.forget(attr.ino, 1);
+            Ok(attr.kind)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The directory at the end of a path.
+fn enter_all(fs: &FileSystem, dirs: &[&[u8]]) -> FsResult<Ino> {
+    let mut dir = ROOT;
+    for part in dirs {
+        dir = fs.walk(dir, part, |_| ())?.1.ino;
+    }
+    Ok(dir)
+}
+
+/// Removes a file, a link or an empty directory, also where its inode is damaged. Durable on
+/// return.
 ///
 /// # Errors
 /// `ENOENT`, `ENOTEMPTY`, `EBUSY` for the root.
@@ -229,10 +262,7 @@ pub fn remove(fs: &FileSystem, path: &[u8]) -> FsResult<()> {
     let Some((name, dirs)) = parts.split_last() else {
         return Err(Errno::EBUSY.into());
     };
-    let mut dir = ROOT;
-    for part in dirs {
-        dir = fs.walk(dir, part, |_| ())?.1.ino;
-    }
+    let dir = enter_all(fs, dirs)?;
     match fs.unlink(dir, name) {
         Err(error) if error.errno() == Errno::EISDIR => fs.rmdir(dir, name)?,
         outcome => outcome?,
@@ -244,7 +274,8 @@ pub fn remove(fs: &FileSystem, path: &[u8]) -> FsResult<()> {
 /// each directory before what is in it. `sink` answers false to end the listing.
 ///
 /// # Errors
-/// As [`resolve`]; errors of the store.
+/// As [`resolve`]. Where names of a directory cannot be read, everything else is listed, then
+/// the first such error is answered.
 pub fn list(
     fs: &FileSystem,
     path: &[u8],
@@ -254,29 +285,39 @@ pub fn list(
     let (_, attr) = find(fs, path)?;
     let top = parts(path)?.join(&b'/');
     if attr.kind != Kind::Directory {
-        sink(Listed { path: top, attr });
+        sink(Listed {
+            path: top,
+            kind: attr.kind,
+            attr: Ok(attr),
+        });
         return Ok(());
     }
     // Directories still to be listed, the next one last.
     let mut open = alloc::vec![(top, attr.ino)];
     let mut pending: Vec<Listed> = Vec::new();
+    let mut outcome = Ok(());
     while let Some((path, ino)) = open.pop() {
         let mut found = Vec::new();
-        children(fs, ino, |name, attr| {
+        let whole = children(fs, ino, |name, kind, attr| {
             let mut path = path.clone();
             if !path.is_empty() {
                 path.push(b'/');
             }
             path.extend_from_slice(name);
-            found.push(Listed { path, attr });
-        })?;
+            found.push(Listed { path, kind, attr });
+        });
+        outcome = outcome.and(whole);
         found.sort_by(|a, b| b.path.cmp(&a.path));
         pending.append(&mut found);
         while let Some(listed) = pending.pop() {
-            let below = (recursive && listed.attr.kind == Kind::Directory)
-                .then(|| (listed.path.clone(), listed.attr.ino));
+            let below = match &listed.attr {
+                Ok(attr) if recursive && attr.kind == Kind::Directory => {
+                    Some((listed.path.clone(), attr.ino))
+                }
+                _ => None,
+            };
             if !sink(listed) {
-                return Ok(());
+                return outcome;
             }
             if let Some(below) = below {
                 open.push(below);
@@ -284,28 +325,39 @@ pub fn list(
             }
         }
     }
-    Ok(())
+    outcome
 }
 
 /// Calls `found` for every entry but `.` and `..`.
-fn children(fs: &FileSystem, ino: Ino, mut found: impl FnMut(&[u8], Attr)) -> FsResult<()> {
-    let mut lost = None;
-    fs.readdirplus(ino, 0, &mut |entry| {
-        if entry.cookie > 2 {
-            match entry.attr {
-                Some(attr) => {
-                    fs.forget(attr.ino, 1);
-                    found(entry.name, attr);
-                }
-                None => lost = Some(entry.ino),
+fn children(
+    fs: &FileSystem,
+    ino: Ino,
+    mut found: impl FnMut(&[u8], Kind, FsResult<Attr>),
+) -> FsResult<()> {
+    let mut last = 0;
+    // A listing that fails on its way tells so when it is asked for the rest.
+    loop {
+        let first = last;
+        fs.readdirplus(ino, first, &mut |entry| {
+            last = entry.cookie;
+            if entry.cookie > 2 {
+                fs.forget(entry.ino, 1);
+                let attr = entry.attr.map_or_else(|| fs.getattr(entry.ino), Ok);
+                found(entry.name, entry.kind, attr.map_err(lost));
             }
+            true
+        })?;
+        if last == first {
+            return Ok(());
         }
-        true
-    })?;
-    // Damaged or removed by now: a look at the inode tells which.
-    match lost.map(|ino| fs.getattr(ino)) {
-        Some(Err(error)) if error.errno() != Errno::ESTALE => Err(error),
-        _ => Ok(()),
+    }
+}
+
+/// A listed name whose inode is gone leads nowhere.
+fn lost(error: FsError) -> FsError {
+    match error.errno() {
+        Errno::ESTALE => Error::corruption("a name leads to an inode that is lost").into(),
+        _ => error,
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use coffer_fusefs::attr::{Attr, Kind, Time};
 use coffer_fusefs::path::{self, Listed};
-use coffer_fusefs::{FileSystem, FsResult};
+use coffer_fusefs::{FileSystem, FsError, FsResult};
 use serde::Serialize;
 
 use super::objects::shown;
@@ -46,9 +46,10 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(path: &[u8], attr: &Attr, target: Option<&[u8]>) -> Self {
-        let (path, path_hex) = lossless(path);
-        let (target, target_hex) = target.map(lossless).unzip();
+    fn new(found: &Found) -> Self {
+        let attr = &found.attr;
+        let (path, path_hex) = lossless(&found.path);
+        let (target, target_hex) = found.target.as_deref().map(lossless).unzip();
         Self {
             path,
             path_hex,
@@ -129,56 +130,87 @@ fn mode_text(attr: &Attr) -> String {
     text
 }
 
+/// An entry whose inode can be read.
+struct Found {
+    path: Vec<u8>,
+    attr: Attr,
+    /// Of a symbolic link.
+    target: Option<Vec<u8>>,
+}
+
+impl Found {
+    fn new(fs: &FileSystem, path: &[u8], attr: Attr) -> FsResult<Self> {
+        let target = match attr.kind {
+            Kind::Symlink => Some(path::read_link(fs, path)?),
+            _ => None,
+        };
+        Ok(Self {
+            path: path.to_vec(),
+            attr,
+            target,
+        })
+    }
+}
+
+/// Shows what can be read, then fails with what cannot. Names alone need no inodes.
 pub(crate) fn ls(args: &Ls) -> Outcome {
     with_files(&args.store, &args.secrets, true, |fs| {
-        let failed = |error| Failure::from(error).context(shown(&args.path));
         let mut entries = Vec::new();
-        path::list(fs, args.path.as_bytes(), args.recursive, &mut |entry| {
+        let listed = path::list(fs, args.path.as_bytes(), args.recursive, &mut |entry| {
             entries.push(entry);
             true
-        })
-        .map_err(failed)?;
+        });
         let mut results = Results::new();
-        if !args.json && args.long {
-            for line in long_lines(fs, &entries, args.recursive).map_err(failed)? {
-                results.line(line)?;
+        let mut failures = Vec::new();
+        if args.long || args.json {
+            let mut found = Vec::new();
+            for Listed { path, attr, .. } in entries {
+                match attr.and_then(|attr| Found::new(fs, &path, attr)) {
+                    Ok(entry) => found.push(entry),
+                    Err(error) => failures.push(damaged(&path, error)),
+                }
             }
-            return results.finish();
-        }
-        for entry in &entries {
             if args.json {
-                let target = target(fs, entry).map_err(failed)?;
-                results.json(&Entry::new(&entry.path, &entry.attr, target.as_deref()))?;
+                for entry in &found {
+                    results.json(&Entry::new(entry))?;
+                }
             } else {
-                results.line(printable(name(entry, args.recursive)))?;
+                for line in long_lines(&found, args.recursive) {
+                    results.line(line)?;
+                }
+            }
+        } else {
+            for Listed { path, attr, .. } in entries {
+                results.line(printable(name(&path, args.recursive)))?;
+                if let Err(error) = attr
+                    && args.recursive
+                {
+                    failures.push(damaged(&path, error));
+                }
             }
         }
-        results.finish()
+        results.finish()?;
+        if let Err(error) = listed {
+            failures.push(Failure::from(error).context(shown(&args.path)));
+        }
+        Failure::all(failures)
     })
 }
 
-fn target(fs: &FileSystem, entry: &Listed) -> FsResult<Option<Vec<u8>>> {
-    if entry.attr.kind == Kind::Symlink {
-        path::read_link(fs, &entry.path).map(Some)
-    } else {
-        Ok(None)
-    }
+fn damaged(path: &[u8], error: FsError) -> Failure {
+    Failure::from(error).context(printable(path))
 }
 
 /// The whole path below each other, the last part within one directory.
-fn name(entry: &Listed, recursive: bool) -> &[u8] {
+fn name(path: &[u8], recursive: bool) -> &[u8] {
     if recursive {
-        return &entry.path;
+        return path;
     }
-    entry
-        .path
-        .rsplit(|&byte| byte == b'/')
-        .next()
-        .unwrap_or(&entry.path)
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
 }
 
 /// Columns as wide as their widest field.
-fn long_lines(fs: &FileSystem, entries: &[Listed], recursive: bool) -> FsResult<Vec<String>> {
+fn long_lines(entries: &[Found], recursive: bool) -> Vec<String> {
     let width = |field: fn(&Attr) -> u64| {
         let widest = entries.iter().map(|entry| field(&entry.attr)).max();
         widest.unwrap_or(0).to_string().len()
@@ -199,13 +231,13 @@ fn long_lines(fs: &FileSystem, entries: &[Listed], recursive: bool) -> FsResult<
                 attr.gid,
                 attr.size,
                 rfc3339(attr.mtime.secs, None),
-                printable(name(entry, recursive)),
+                printable(name(&entry.path, recursive)),
             );
-            if let Some(target) = target(fs, entry)? {
+            if let Some(target) = &entry.target {
                 line.push_str(" -> ");
-                line.push_str(&printable(&target));
+                line.push_str(&printable(target));
             }
-            Ok(line)
+            line
         })
         .collect()
 }
@@ -215,18 +247,15 @@ pub(crate) fn stat(args: &Stat) -> Outcome {
     with_files(&at.store, &at.secrets, true, |fs| {
         let failed = |error| Failure::from(error).context(shown(&at.path));
         let path = at.path.as_bytes();
-        let attr = path::stat(fs, path).map_err(failed)?;
-        let listed = Listed {
-            path: path.to_vec(),
-            attr,
-        };
-        let target = target(fs, &listed).map_err(failed)?;
-        let entry = Entry::new(path, &attr, target.as_deref());
+        let found = path::stat(fs, path)
+            .and_then(|attr| Found::new(fs, path, attr))
+            .map_err(failed)?;
+        let entry = Entry::new(&found);
         let mut results = Results::new();
         if args.json {
             results.json(&entry)?;
         } else {
-            for (what, value) in lines(path, &entry, &attr, target.as_deref()) {
+            for (what, value) in lines(&found, &entry) {
                 results.line(format_args!("{what:7} {value}"))?;
             }
         }
@@ -234,16 +263,11 @@ pub(crate) fn stat(args: &Stat) -> Outcome {
     })
 }
 
-fn lines(
-    path: &[u8],
-    entry: &Entry,
-    attr: &Attr,
-    target: Option<&[u8]>,
-) -> Vec<(&'static str, String)> {
+fn lines(found: &Found, entry: &Entry) -> Vec<(&'static str, String)> {
     let mut lines = vec![
-        ("path", printable(path)),
+        ("path", printable(&found.path)),
         ("kind", entry.kind.to_owned()),
-        ("mode", format!("{} {}", entry.mode, mode_text(attr))),
+        ("mode", format!("{} {}", entry.mode, mode_text(&found.attr))),
         ("size", entry.size.to_string()),
         ("owner", format!("{}:{}", entry.uid, entry.gid)),
         ("links", entry.nlink.to_string()),
@@ -252,7 +276,7 @@ fn lines(
     if let Some(rdev) = entry.rdev {
         lines.push(("device", rdev.to_string()));
     }
-    if let Some(target) = target {
+    if let Some(target) = &found.target {
         lines.push(("target", printable(target)));
     }
     lines.extend([

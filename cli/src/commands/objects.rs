@@ -10,8 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use coffer_fusefs::FileSystem;
 use coffer_fusefs::attr::{Attr, Kind};
-use coffer_fusefs::{FileSystem, path};
+use coffer_fusefs::path::{self, Listed};
 
 use crate::args::{Get, OnePath, Put, Rm};
 use crate::failure::{Code, Failure, Outcome, streamed};
@@ -178,8 +179,8 @@ pub(crate) fn rm(args: &Rm) -> Outcome {
     let at = &args.at;
     with_files(&at.store, &at.secrets, false, |fs| {
         let failed = |error| Failure::from(error).context(shown(&at.path));
-        let attr = path::resolve(fs, at.path.as_bytes()).map_err(failed)?;
-        if attr.kind != Kind::Directory {
+        let kind = path::kind(fs, at.path.as_bytes()).map_err(failed)?;
+        if kind != Kind::Directory {
             return path::remove(fs, at.path.as_bytes()).map_err(failed);
         }
         if !args.recursive {
@@ -187,27 +188,33 @@ pub(crate) fn rm(args: &Rm) -> Outcome {
             return Err(Failure::new(Code::Exists, text)
                 .hint("`coffer rm -r` removes it with everything in it"));
         }
-        remove_tree(fs, at.path.as_bytes()).map_err(|failure| failure.context(shown(&at.path)))
+        remove_tree(fs, at.path.as_bytes())
     })
 }
 
-/// Removes what is below first. The root itself stays.
+/// Removes what is below first, and goes on past what it cannot remove; then fails with the first
+/// reason. The root itself stays.
 fn remove_tree(fs: &FileSystem, top: &[u8]) -> Outcome {
     let mut found = Vec::new();
-    path::list(fs, top, true, &mut |entry| {
-        found.push(entry.path);
+    let listed = path::list(fs, top, true, &mut |entry| {
+        found.push(entry);
         true
-    })?;
-    for path in found.iter().rev() {
-        path::remove(fs, path)?;
+    });
+    let named = |path: &[u8], error| Failure::from(error).context(printable(path));
+    let mut outcome = listed.map_err(|error| named(top, error));
+    for Listed { path, attr, .. } in found.into_iter().rev() {
+        // A damaged directory may hold names that nobody sees: its damage is the better reason.
+        let removed = path::remove(fs, &path).map_err(|error| attr.err().unwrap_or(error));
+        outcome = outcome.and(removed.map_err(|error| named(&path, error)));
     }
     let is_root = top
         .split(|&byte| byte == b'/')
         .all(|part| part.is_empty() || part == b".");
     if !is_root {
-        path::remove(fs, top)?;
+        let removed = path::remove(fs, top);
+        outcome = outcome.and(removed.map_err(|error| named(top, error)));
     }
-    Ok(())
+    outcome
 }
 
 pub(super) fn shown(path: &OsStr) -> String {

@@ -4,7 +4,7 @@
 //!   stays right whatever is added or removed, after a remount too.
 //! - Entries that stay are listed once; entries that come or go during a listing may be listed.
 
-use crate::attr::{DirEntry, Handle, Ino, Kind, OpenFlags};
+use crate::attr::{Attr, DirEntry, Handle, Ino, Kind, OpenFlags};
 use crate::errno::{Errno, FsError, FsResult};
 use crate::filesystem::FileSystem;
 use crate::key;
@@ -39,7 +39,8 @@ impl FileSystem {
         self.list(ino, cookie, false, sink)
     }
 
-    /// As `readdir`, with attributes. An entry whose inode cannot be read comes without.
+    /// As `readdir`, with attributes. An entry whose inode cannot be read comes without, and
+    /// counts a reference like the others.
     ///
     /// # Errors
     /// As `readdir`.
@@ -109,7 +110,6 @@ impl FileSystem {
             }
             let target = NameRecord::decode(&value.bytes(&self.volume.tree)?)?;
             let attr = if plus { self.attr_of(target.ino) } else { None };
-            let referenced = attr.is_some();
             let entry = DirEntry {
                 ino: target.ino,
                 name,
@@ -118,7 +118,7 @@ impl FileSystem {
                 attr,
             };
             if !sink(&entry) {
-                if referenced {
+                if plus {
                     self.forget(target.ino, 1);
                 }
                 return Ok(());
@@ -128,14 +128,15 @@ impl FileSystem {
         Ok(())
     }
 
-    /// Attributes for a listing, with a reference; none for an inode that is gone or damaged.
-    fn attr_of(&self, ino: Ino) -> Option<crate::attr::Attr> {
-        let inode = self.volume.inode(ino).ok()?;
-        let state = inode.lock();
-        (state.record.nlink > 0).then(|| {
+    /// A reference for a listing, and attributes; none for an inode that is gone or damaged.
+    fn attr_of(&self, ino: Ino) -> Option<Attr> {
+        let Ok(inode) = self.volume.inode(ino) else {
             self.references.add(ino);
-            state.attr(ino)
-        })
+            return None;
+        };
+        let state = inode.lock();
+        self.references.add(ino);
+        (state.record.nlink > 0).then(|| state.attr(ino))
     }
 
     /// Makes all changes of the namespace durable.

@@ -88,6 +88,21 @@ impl FileSystem {
         Ok(attr)
     }
 
+    /// Finds a name without a look at its inode, which may be damaged: answers a stand-in, with
+    /// which the name can be removed. Counts one reference, as `lookup`.
+    ///
+    /// # Errors
+    /// `ENOENT`; errors of the store about the name itself.
+    pub(crate) fn lookup_name(&self, parent: Ino, name: &[u8]) -> FsResult<Attr> {
+        self.volume.inode(parent)?.lock().must_be_directory()?;
+        if is_dots(name) {
+            return Err(Errno::EIO.into());
+        }
+        let target = self.find(parent, name)?.ok_or(Errno::ENOENT)?;
+        self.references.add(target.ino);
+        Ok(Attr::stand_in(target.ino, target.kind))
+    }
+
     /// Gives back `count` references.
     pub fn forget(&self, ino: Ino, count: u64) {
         if self.references.remove(ino, count)
@@ -144,7 +159,7 @@ impl FileSystem {
     }
 
     /// What a name leads to.
-    pub(super) fn find(&self, parent: Ino, name: &[u8]) -> FsResult<Option<NameRecord>> {
+    pub(crate) fn find(&self, parent: Ino, name: &[u8]) -> FsResult<Option<NameRecord>> {
         let key = key::name(parent, &self.name_key, name);
         match self.volume.tree.get(&key)? {
             Some(bytes) => Ok(Some(NameRecord::decode(&bytes)?)),

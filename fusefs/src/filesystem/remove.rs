@@ -31,7 +31,7 @@ impl FileSystem {
         if entry.kind == Kind::Directory {
             return Err(Errno::EISDIR.into());
         }
-        let inode = self.volume.inode(entry.ino).ok();
+        let inode = self.unless_damaged(entry.ino)?;
         let now = self.volume.now();
         let mut change = match &inode {
             Some(inode) => Change::new(&[&*dir, &**inode], now),
@@ -46,6 +46,15 @@ impl FileSystem {
         let locked = change.commit(&self.volume.tree)?;
         self.settle_all(locked, inode.as_slice());
         Ok(())
+    }
+
+    /// The inode; none where it is damaged or lost. What may read well later stays an error.
+    pub(super) fn unless_damaged(&self, ino: Ino) -> FsResult<Option<Arc<Inode>>> {
+        match self.volume.inode(ino) {
+            Ok(inode) => Ok(Some(inode)),
+            Err(error) if error.is_damage() || error.errno() == Errno::ESTALE => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes one name off an inode that is not a directory.
@@ -89,7 +98,7 @@ impl FileSystem {
         if entry.kind != Kind::Directory {
             return Err(Errno::ENOTDIR.into());
         }
-        let inode = self.volume.inode(entry.ino).ok();
+        let inode = self.unless_damaged(entry.ino)?;
         let child_names = inode.as_ref().map(|inode| inode.names.lock());
         let now = self.volume.now();
         let mut change = match &inode {

@@ -168,7 +168,7 @@ impl FileSystem {
         // What cannot be read can still be replaced, if it is no directory.
         let replaced = match target {
             Some(target) if is_dir => Some(self.volume.inode(target.ino)?),
-            Some(target) => self.volume.inode(target.ino).ok(),
+            Some(target) => self.unless_damaged(target.ino)?,
             None => None,
         };
         let replaced_names = replaced

@@ -386,3 +386,67 @@ fn whoever_waits_for_an_inode_that_did_not_load_gets_the_one_in_the_table() {
     assert!(!Arc::ptr_eq(&gone, &held) && !gone.is_ready());
     assert!(!fs.volume.load(&gone).unwrap() && !gone.is_ready());
 }
+
+#[test]
+fn the_name_of_a_damaged_inode_is_listed_and_goes() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let whole = put(&fs, b"whole", b"hello");
+    let bad = put(&fs, b"bad", b"hello");
+    let bad_dir = fs.mkdir(&ALICE, ROOT, b"dir", 0o755).unwrap().ino;
+    let lost = put(&fs, b"lost", b"hello");
+    fs.sync_all().unwrap();
+    drop(fs);
+    let mut batch = BlobBatch::new();
+    batch.put(&key::inode(bad), b"garbage");
+    batch.put(&key::inode(bad_dir), b"garbage");
+    batch.delete(&key::inode(lost));
+    tree.write(batch, false).unwrap();
+
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let mut listed = Vec::new();
+    fs.readdirplus(ROOT, 2, &mut |entry| {
+        assert_eq!(entry.attr.is_some(), entry.ino == whole);
+        listed.push((entry.name.to_vec(), entry.ino, entry.kind));
+        true
+    })
+    .unwrap();
+    listed.sort();
+    let expected = [
+        (b"bad".to_vec(), bad, Kind::File),
+        (b"dir".to_vec(), bad_dir, Kind::Directory),
+        (b"lost".to_vec(), lost, Kind::File),
+        (b"whole".to_vec(), whole, Kind::File),
+    ];
+    assert_eq!(listed, expected);
+
+    assert!(fs.lookup(ROOT, b"bad").unwrap_err().is_damage());
+    assert!(fs.lookup(ROOT, b"lost").unwrap_err().is_damage());
+    let stand_in = fs.lookup_name(ROOT, b"dir").unwrap();
+    assert_eq!((stand_in.ino, stand_in.kind), (bad_dir, Kind::Directory));
+    assert_eq!(errno(fs.lookup_name(ROOT, b"none")), Errno::ENOENT);
+    assert_eq!(errno(fs.lookup_name(bad_dir, b"none")), Errno::EIO);
+    assert_eq!(errno(fs.getattr(bad)), Errno::EIO);
+    assert_eq!(errno(fs.open_file(&ALICE, bad, RW)), Errno::EIO);
+    let change = SetAttr::default();
+    assert_eq!(errno(fs.setattr(&ALICE, bad, &change)), Errno::EIO);
+    assert_eq!(errno(fs.readdir(bad_dir, 0, &mut |_| true)), Errno::EIO);
+
+    let mut paths = Vec::new();
+    crate::path::list(&fs, b"", true, &mut |entry| {
+        paths.push((entry.path, entry.attr.is_ok()));
+        true
+    })
+    .unwrap();
+    let readable = |(path, is_ok): &(Vec<u8>, bool)| *is_ok == (path == b"whole");
+    assert!(paths.len() == 4 && paths.iter().all(readable), "{paths:?}");
+
+    assert_eq!(crate::path::kind(&fs, b"dir").unwrap(), Kind::Directory);
+    crate::path::remove(&fs, b"dir").unwrap();
+    fs.unlink(ROOT, b"bad").unwrap();
+    fs.unlink(ROOT, b"lost").unwrap();
+    fs.forget(bad_dir, 2);
+    assert_eq!(errno(fs.lookup(ROOT, b"bad")), Errno::ENOENT);
+    assert_eq!(fs.getattr(ROOT).unwrap().size, 1);
+    assert_eq!(content(&fs, whole), b"hello");
+}

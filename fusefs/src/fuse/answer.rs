@@ -1,5 +1,6 @@
 //! Replies of the shapes that several requests share, and the two answers that take more than a call.
 
+use core::time::Duration;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -73,11 +74,17 @@ pub(super) fn written(reply: ReplyWrite, answer: Answer<usize>) {
 }
 
 impl Core {
-    /// What has the name, or that nothing has it.
-    pub(super) fn lookup(&self, parent: u64, name: &[u8]) -> Answer<Option<Attr>> {
+    /// What has the name, or that nothing has it, and how long the kernel may believe it.
+    pub(super) fn lookup(&self, parent: u64, name: &[u8]) -> Answer<(Option<Attr>, Duration)> {
         self.call("lookup", parent, |fs| match fs.lookup(parent, name) {
-            Ok(attr) => Ok(Some(attr)),
-            Err(error) if error.errno() == Errno::ENOENT => Ok(None),
+            Ok(attr) => Ok((Some(attr), KEEP)),
+            Err(error) if error.errno() == Errno::ENOENT => Ok((None, KEEP)),
+            Err(error) if error.is_damage() => {
+                // The name must be found to be removed; whoever asks for more gets `EIO`.
+                self.log_error("lookup", parent, &error);
+                let stand_in = fs.lookup_name(parent, name)?;
+                Ok((Some(stand_in), Duration::ZERO))
+            }
             Err(error) => Err(error),
         })
     }

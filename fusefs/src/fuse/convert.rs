@@ -77,13 +77,9 @@ pub(super) fn no_entry() -> FileAttr {
     }
 }
 
-/// A dot entry of a directory listing carries only number and type.
-pub(super) fn dot_entry(ino: u64) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(ino),
-        kind: FileType::Directory,
-        ..no_entry()
-    }
+/// An entry of a directory listing of which only number and type are known.
+pub(super) fn stand_in(ino: u64, kind: Kind) -> FileAttr {
+    file_attr(&Attr::stand_in(ino, kind))
 }
 
 fn system_time(time: Time) -> SystemTime {

@@ -6,6 +6,7 @@
 //!   program that could set one would believe that it does.
 //! - Locks are not asked for: those of the kernel are right for a store that is mounted once.
 
+use core::time::Duration;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,8 +21,8 @@ use fuser::{
 
 use super::answer::{attributes, empty, entry, known, write, written, xattr};
 use super::convert::{
-    WANTED, change_time, dot_entry, file_attr, file_type, no_entry, open_flags, reply_flags,
-    set_time,
+    WANTED, change_time, file_attr, file_type, no_entry, open_flags, reply_flags, set_time,
+    stand_in,
 };
 use super::{Adapter, BACKGROUND_COUNT_MAX, KEEP, WRITE_LEN_MAX, caller};
 use crate::attr::{self, Handle, SetAttr, SetXattr};
@@ -39,8 +40,10 @@ impl fuser::Filesystem for Adapter {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match self.0.lookup(parent.0, name.as_bytes()) {
-            Ok(None) => reply.entry(&KEEP, &no_entry(), Generation(0)),
-            Ok(Some(attr)) => entry(reply, Ok(attr)),
+            Ok((None, keep)) => reply.entry(&keep, &no_entry(), Generation(0)),
+            Ok((Some(attr), keep)) => {
+                reply.entry(&keep, &file_attr(&attr), Generation(attr.generation));
+            }
             Err(errno) => reply.error(errno),
         }
     }
@@ -386,15 +389,17 @@ impl fuser::Filesystem for Adapter {
     ) {
         let listed = self.0.call("readdirplus", ino.0, |fs| {
             fs.readdirplus(ino.0, offset, &mut |entry| {
-                let attr = entry
-                    .attr
-                    .as_ref()
-                    .map_or_else(|| dot_entry(entry.ino), file_attr);
+                // The kernel makes nothing of the dot entries, and asks anew about an inode that
+                // could not be read.
+                let (attr, keep) = match &entry.attr {
+                    Some(attr) => (file_attr(attr), KEEP),
+                    None => (stand_in(entry.ino, entry.kind), Duration::ZERO),
+                };
                 !reply.add(
                     INodeNo(entry.ino),
                     entry.cookie,
                     OsStr::from_bytes(entry.name),
-                    &KEEP,
+                    &keep,
                     &attr,
                     Generation(entry.attr.map_or(0, |attr| attr.generation)),
                 )

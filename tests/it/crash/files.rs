@@ -260,16 +260,12 @@ fn found(fs: &FileSystem, what: &dyn Fn() -> String) -> BTreeMap<String, Option<
     .unwrap_or_else(|error| panic!("{}{error:?}", what()));
     for entry in listed {
         let name = String::from_utf8(entry.path).unwrap();
-        let content = (entry.attr.kind == Kind::File).then(|| {
+        let size = entry.attr.unwrap().size;
+        let content = (entry.kind == Kind::File).then(|| {
             let mut bytes = Vec::new();
             path::get(fs, name.as_bytes(), None, &mut bytes, &mut |_| ())
                 .unwrap_or_else(|error| panic!("{}{name}: {error:?}", what()));
-            assert_eq!(
-                bytes.len() as u64,
-                entry.attr.size,
-                "{}{name}: size",
-                what()
-            );
+            assert_eq!(bytes.len() as u64, size, "{}{name}: size", what());
             bytes
         });
         out.insert(name, content);

@@ -128,7 +128,7 @@ fn dump(fs: &FileSystem) -> BTreeMap<Vec<u8>, String> {
     .unwrap();
     let mut out = BTreeMap::new();
     for entry in listed {
-        let attr = fs.getattr(entry.attr.ino).unwrap();
+        let attr = fs.getattr(entry.attr.unwrap().ino).unwrap();
         let mut text = format!(
             "{:?} {:o} links {} owner {}:{} device {} size {} blocks {}",
             attr.kind, attr.mode, attr.nlink, attr.uid, attr.gid, attr.rdev, attr.size, attr.blocks

@@ -1,6 +1,8 @@
 //! Damage to store files, seen through a mount: right bytes or an error, never wrong bytes.
 
-use coffer_tests::process::Mounted;
+use crate::stores;
+use coffer_blobstore::BlobBatch;
+use coffer_tests::process::{Mounted, must};
 use coffer_tests::random::Rng;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -134,6 +136,101 @@ fn burnt_regions_stay_local_or_are_named() {
     assert!(local > 0, "no damage was large enough to matter");
     let (right, _) = right_or_refused(&mut mounted, &contents, "the whole store");
     assert_eq!(right, contents.len());
+}
+
+/// Damages the records of these inodes in an unmounted store.
+fn damage_inodes(store: &Path, inos: &[u64]) {
+    let tree = stores::open(stores::os(store)).unwrap();
+    let mut batch = BlobBatch::new();
+    for ino in inos {
+        batch.put(&[&b"I"[..], &ino.to_be_bytes()].concat(), b"garbage");
+    }
+    tree.write(batch, true).unwrap();
+    tree.close().unwrap();
+}
+
+fn names(folder: &Path) -> Vec<(String, bool)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let mut names: Vec<_> = entries
+        .map(|entry| {
+            let is_dir = entry.file_type().unwrap().is_dir();
+            (entry.file_name().into_string().unwrap(), is_dir)
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn number(answer: std::io::Result<impl Sized>) -> Option<i32> {
+    answer.err().and_then(|error| error.raw_os_error())
+}
+
+#[test]
+#[cfg_attr(not(can_fuse), ignore = "SKIPPED: no FUSE mount possible here")]
+fn names_of_damaged_inodes_are_listed_and_go() {
+    use std::os::unix::fs::MetadataExt;
+
+    let mut mounted = Mounted::new();
+    mounted.mount();
+    std::fs::create_dir(mounted.path("d")).unwrap();
+    for name in ["d/bad", "d/bad2", "d/bad3", "d/whole"] {
+        std::fs::write(mounted.path(name), name).unwrap();
+    }
+    std::fs::create_dir(mounted.path("d/dir")).unwrap();
+    let inos = ["d/bad", "d/bad2", "d/bad3", "d/dir"]
+        .map(|name| mounted.path(name).metadata().unwrap().ino());
+    mounted.unmount();
+    damage_inodes(&mounted.store(), &inos);
+
+    let ls = |options: &[&str]| {
+        let mut command = mounted.command("ls");
+        let output = command.args(options).arg(mounted.store()).arg("d");
+        let output = output.output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr)
+            .matches("error: ")
+            .count();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).lines().count(),
+            errors,
+        )
+    };
+    assert_eq!(ls(&[]), (Some(0), 5, 0));
+    assert_eq!(ls(&["-l"]), (Some(4), 1, 4));
+    assert_eq!(ls(&["-R"]), (Some(4), 5, 4));
+    must(mounted.command("rm").arg(mounted.store()).arg("d/bad3"));
+
+    mounted.mount();
+    let folder = mounted.path("d");
+    let listed: Vec<_> = [
+        ("bad", false),
+        ("bad2", false),
+        ("dir", true),
+        ("whole", false),
+    ]
+    .map(|(name, is_dir)| (name.to_owned(), is_dir))
+    .into();
+    for _ in 0..2 {
+        assert_eq!(names(&folder), listed);
+        for name in ["d/bad", "d/bad2", "d/dir"] {
+            let path = mounted.path(name);
+            assert_eq!(number(path.symlink_metadata()), Some(5), "{name}");
+            assert_eq!(number(std::fs::read(&path)), Some(5), "{name}");
+        }
+        assert_eq!(std::fs::read(mounted.path("d/whole")).unwrap(), b"d/whole");
+    }
+    assert_eq!(number(std::fs::read_dir(mounted.path("d/dir"))), Some(5));
+    assert_eq!(number(std::fs::write(mounted.path("d/bad"), "x")), Some(5));
+    std::fs::remove_file(mounted.path("d/bad")).unwrap();
+    must(std::process::Command::new("rm").arg(mounted.path("d/bad2")));
+    std::fs::remove_dir(mounted.path("d/dir")).unwrap();
+    assert_eq!(names(&folder), [("whole".to_owned(), false)]);
+    std::fs::write(mounted.path("d/bad"), "anew").unwrap();
+    mounted.remount();
+    assert_eq!(std::fs::read(mounted.path("d/bad")).unwrap(), b"anew");
+    std::fs::remove_dir_all(mounted.path("d")).unwrap();
+    assert!(!mounted.said().contains("panicked"));
+    mounted.unmount();
 }
 
 /// Makes `to` hold exactly the files of `from`.
