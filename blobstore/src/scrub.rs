@@ -210,8 +210,10 @@ fn store_of(env: &Env, id: FileId) -> Option<StoreId> {
 
 fn foreign(env: &Env, id: FileId, owner: Option<StoreId>) -> Option<Error> {
     let message = "the file belongs to another store than the other files";
-    let differs = |(store, owner)| store != owner;
-    let is_foreign = store_of(env, id).zip(owner).is_some_and(differs);
+    let is_foreign = match (store_of(env, id), owner) {
+        (Some(store), Some(owner)) => store != owner,
+        _ => false,
+    };
     is_foreign.then(|| Error::authentication(message).in_file(id))
 }
 
