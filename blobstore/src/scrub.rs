@@ -3,7 +3,8 @@
 //! - Checksums and parity lie over ciphertext, so whoever keeps the disks can scrub and knows nothing.
 //! - What a repair writes back is vouched for by checksums; readers with a key check the tag as well.
 //! - A log or blob file that was cut short by a crash has a torn tail: told apart from damage.
-//! - Which files should be there only the manifest knows: a scrub cannot miss a file, an opening does.
+//! - Which files should be there only the manifest knows: without the key a scrub misses none but
+//!   `CURRENT` and the keyring; [`ScrubReport::add_named`] has the key.
 
 use alloc::vec::Vec;
 
@@ -11,10 +12,13 @@ use coffer_engine::block::BlockKind;
 use coffer_engine::block::blank::is_blank;
 use coffer_engine::block::walk::Finding;
 use coffer_engine::env::{Env, Event, File, OpenMode};
-use coffer_engine::file::{Copies, read_copies, walk};
-use coffer_engine::{Error, ErrorKind, FileId, FileKind, Result};
+use coffer_engine::file::{Copies, HEADER_LEN, read_copies, read_header, walk};
+use coffer_engine::{Error, ErrorKind, FileId, FileKind, Result, StoreId};
 
-use crate::keyring::{COPIES, CopyState, scrub_copies};
+use crate::keyring::{COPIES, CopyState, owner_of_copy, scrub_copies};
+
+mod named;
+mod overlay;
 
 /// A stretch of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +44,9 @@ pub struct FileReport {
     pub lost: Vec<Stretch>,
     /// Bytes behind the last block of a file that a crash cut short.
     pub torn_tail: Option<Stretch>,
-    /// Why the file could not be looked at to its end.
+    /// Is the file missing, and nothing there to make it from?
+    pub is_missing: bool,
+    /// Why the file could not be looked at to its end, or is not the one that belongs there.
     pub fault: Option<Error>,
 }
 
@@ -53,6 +59,7 @@ impl FileReport {
             healed: Vec::new(),
             lost: Vec::new(),
             torn_tail: None,
+            is_missing: false,
             fault: None,
         }
     }
@@ -60,7 +67,7 @@ impl FileReport {
     /// Is something lost?
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        !self.lost.is_empty() || self.fault.is_some()
+        self.is_missing || !self.lost.is_empty() || self.fault.is_some()
     }
 }
 
@@ -121,11 +128,9 @@ pub fn scrub(
     if ids.is_empty() {
         return Err(Error::invalid("there is no store in this directory"));
     }
-    let missing = COPIES
-        .into_iter()
-        .filter(|copy| !ids.contains(copy))
-        .collect::<Vec<_>>();
-    ids.extend(missing);
+    let must_be = COPIES.into_iter().chain([CURRENT]);
+    let missing: Vec<_> = must_be.filter(|id| !ids.contains(id)).collect();
+    ids.extend(&missing);
     ids.sort_unstable();
     let mut lens = Vec::new();
     for id in &ids {
@@ -140,6 +145,7 @@ pub fn scrub(
     let mut report = ScrubReport::default();
     let mut before_len = 0;
     let keyring = scrub_copies(env, repair)?;
+    let owner = owner(env, &ids);
     for (id, len) in ids.into_iter().zip(lens) {
         let mut file = FileReport {
             len,
@@ -154,9 +160,17 @@ pub fn scrub(
         };
         tell(0);
         match COPIES.iter().position(|copy| *copy == id) {
-            Some(copy) => take_copy(&mut file, keyring.get(copy).copied()),
+            Some(copy) => {
+                file.is_missing = missing.contains(&id);
+                take_copy(&mut file, keyring.get(copy).copied());
+                file.fault = foreign(env, id, owner);
+            }
+            None if missing.contains(&id) => file.is_missing = true,
             None => {
-                if let Err(error) = scrub_file(env, repair, &mut file, &mut tell) {
+                file.fault = foreign(env, id, owner);
+                if file.fault.is_none()
+                    && let Err(error) = scrub_file(env, repair, &mut file, &mut tell)
+                {
                     file.fault = Some(error.in_file(id));
                 }
             }
@@ -167,6 +181,42 @@ pub fn scrub(
     Ok(report)
 }
 
+/// What a store cannot be without, besides its keyring.
+const CURRENT: FileId = FileId::new(FileKind::Current, 0);
+
+/// The store that most files say they belong to.
+fn owner(env: &Env, ids: &[FileId]) -> Option<StoreId> {
+    let mut counts: Vec<(StoreId, usize)> = Vec::new();
+    for id in ids.iter().filter(|id| id.kind != FileKind::Keyring) {
+        let Some(store) = store_of(env, *id) else {
+            continue;
+        };
+        match counts.iter_mut().find(|(known, _)| *known == store) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((store, 1)),
+        }
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count);
+    most.map(|(store, _)| store)
+}
+
+fn store_of(env: &Env, id: FileId) -> Option<StoreId> {
+    if id.kind == FileKind::Keyring {
+        return owner_of_copy(env, id);
+    }
+    let file = env.fs.open(id, OpenMode::Read).ok()?;
+    Some(read_header(&*file).ok()?.identity.store_id)
+}
+
+fn foreign(env: &Env, id: FileId, owner: Option<StoreId>) -> Option<Error> {
+    let message = "the file belongs to another store than the other files";
+    let is_foreign = match (store_of(env, id), owner) {
+        (Some(store), Some(owner)) => store != owner,
+        _ => false,
+    };
+    is_foreign.then(|| Error::authentication(message).in_file(id))
+}
+
 fn take_copy(file: &mut FileReport, state: Option<CopyState>) {
     let all = Stretch {
         offset: 0,
@@ -175,8 +225,10 @@ fn take_copy(file: &mut FileReport, state: Option<CopyState>) {
     match state {
         Some(CopyState::Whole) => file.whole_count = 1,
         Some(CopyState::Healed) => file.healed.push(all),
+        Some(CopyState::Lost) | None if file.is_missing => return,
         Some(CopyState::Lost) | None => file.lost.push(all),
     }
+    file.is_missing = false;
 }
 
 fn scrub_file(
@@ -197,6 +249,9 @@ fn scrub_file(
             ErrorKind::Authentication,
             "the file is another one than its name says",
         ));
+    }
+    if report.len < 2 * HEADER_LEN as u64 {
+        return Err(Error::corruption("the file was cut short within its header").at(report.len));
     }
     if copies == Copies::OneDamaged {
         let both = [header.encode(); 2];
@@ -232,6 +287,8 @@ fn scrub_file(
         }
     } else if report.id.kind == FileKind::Table && !finished {
         return Err(Error::corruption("the table has no footer: it was cut off").at(report.len));
+    } else if report.id == CURRENT && report.len == 2 * HEADER_LEN as u64 {
+        return Err(Error::corruption("the file was cut short behind its header").at(report.len));
     }
     if repair && !report.healed.is_empty() {
         file.sync()?;

@@ -1,8 +1,10 @@
 //! The command line: names and shapes are stable, others script them.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::units::parse_len;
@@ -45,7 +47,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
-    /// Read every byte of a store and verify it; needs no key
+    /// Read every byte of a store and verify it; with the key also find missing files
     Scrub(Scrub),
     /// Run compaction and garbage collection to their end
     Compact(OneStore),
@@ -200,6 +202,17 @@ pub(crate) struct Umount {
     pub(crate) lazy: bool,
 }
 
+/// A path in a store.
+fn object_path() -> impl TypedValueParser<Value = OsString> {
+    OsStringValueParser::new().try_map(|path| {
+        let mut parts = path.as_bytes().split(|&byte| byte == b'/');
+        if parts.any(|part| part == b"..") {
+            return Err("`..` is not allowed in a path");
+        }
+        Ok(path)
+    })
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Put {
     /// Directory of the store
@@ -209,6 +222,7 @@ pub(crate) struct Put {
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) local: PathBuf,
     /// Path in the store; missing directories are made
+    #[arg(value_parser = object_path())]
     pub(crate) path: OsString,
     #[command(flatten)]
     pub(crate) secrets: Secrets,
@@ -223,6 +237,7 @@ pub(crate) struct Get {
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) store: PathBuf,
     /// Path in the store
+    #[arg(value_parser = object_path())]
     pub(crate) path: OsString,
     /// Local file, or `-` for standard output
     #[arg(value_hint = ValueHint::FilePath)]
@@ -237,6 +252,7 @@ pub(crate) struct OnePath {
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) store: PathBuf,
     /// Path in the store
+    #[arg(value_parser = object_path())]
     pub(crate) path: OsString,
     #[command(flatten)]
     pub(crate) secrets: Secrets,
@@ -284,7 +300,7 @@ pub(crate) struct Ls {
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) store: PathBuf,
     /// Path in the store
-    #[arg(default_value = "/")]
+    #[arg(default_value = "/", value_parser = object_path())]
     pub(crate) path: OsString,
     #[command(flatten)]
     pub(crate) secrets: Secrets,
@@ -348,4 +364,6 @@ pub(crate) struct Scrub {
     /// Directory of the store
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) store: PathBuf,
+    #[command(flatten)]
+    pub(crate) secrets: Secrets,
 }

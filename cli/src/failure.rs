@@ -75,6 +75,34 @@ impl Failure {
         self
     }
 
+    /// The words of the command line are to blame.
+    pub(crate) fn into_usage(mut self) -> Self {
+        self.code = Code::Usage;
+        self
+    }
+
+    /// Says what helps a damaged store, in place of a hint that does not know where it lies.
+    pub(crate) fn of_store(mut self, store: &Path) -> Self {
+        let store = store.display();
+        match self.code {
+            _ if self.hint.is_none() => {}
+            Code::Corruption => {
+                self.hint = Some(format!(
+                    "`coffer scrub --repair {store}` heals what parity can; where a file is missing or \
+                     lost, put back the whole store from a copy; docs/USING.md"
+                ));
+            }
+            Code::NoSpace => {
+                self.hint = Some(format!(
+                    "free space on the medium that holds the store; what was deleted in it becomes free \
+                     with `coffer compact {store}`"
+                ));
+            }
+            _ => {}
+        }
+        self
+    }
+
     pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Self {
         let code = match error.kind() {
             io::ErrorKind::NotFound => Code::NotFound,
@@ -137,8 +165,8 @@ fn code_of(kind: ErrorKind) -> Code {
 fn hint_of(kind: ErrorKind) -> Option<&'static str> {
     Some(match kind {
         ErrorKind::Corruption => {
-            "`coffer scrub STORE` lists the damage, `coffer scrub --repair STORE` heals what its \
-             parity can"
+            "`coffer scrub --repair` heals what parity can; where a file is missing or lost, put back the \
+             whole store from a copy; docs/USING.md"
         }
         ErrorKind::Locked => {
             "the store is mounted or in use; work in the mount, or `coffer umount MOUNTPOINT` first"
@@ -183,7 +211,11 @@ impl From<FsError> for Failure {
             _ => Code::General,
         };
         let os = io::Error::from_raw_os_error(error.errno().code());
-        Self::new(code, plain(&os))
+        let failure = Self::new(code, plain(&os));
+        match hint_of(ErrorKind::NoSpace) {
+            Some(hint) if code == Code::NoSpace => failure.hint(hint),
+            _ => failure,
+        }
     }
 }
 

@@ -99,7 +99,8 @@ impl Source<'_> {
                 let line = if fd == 0 {
                     first_line(io::stdin().lock(), &name)
                 } else {
-                    let file = descriptor(fd).map_err(|error| Failure::io(&name, &error))?;
+                    let closed = |error| Failure::io(&name, &error).into_usage();
+                    let file = descriptor(fd).map_err(closed)?;
                     first_line(file, &name)
                 };
                 Ok(Credential::Passphrase(line?))
@@ -129,6 +130,10 @@ fn descriptor(fd: u32) -> io::Result<File> {
 }
 
 fn open(path: &Path) -> Outcome<File> {
+    if path.is_dir() {
+        let text = format!("{} is a directory: that is no secret", path.display());
+        return Err(Failure::new(Code::Usage, text));
+    }
     File::open(path).map_err(|error| Failure::path(path, &error))
 }
 
@@ -265,7 +270,12 @@ mod tests {
             Some(Code::Usage)
         );
         let closed = Source::PassphraseFd(u32::MAX).read();
-        assert!(closed.is_err());
+        assert_eq!(closed.map_err(|error| error.code).err(), Some(Code::Usage));
+        let directory = Source::PassphraseFile(Path::new("/")).read();
+        assert_eq!(
+            directory.map_err(|error| error.code).err(),
+            Some(Code::Usage)
+        );
     }
 
     #[test]

@@ -8,13 +8,27 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use coffer_blobstore::env::{self, Env};
+use coffer_blobstore::env::{self, Env, Event, Listener};
 use coffer_blobstore::{BlobTree, Credential, Error, Keyring, OpenOptions, StoreOptions};
 use coffer_fusefs::attr::Caller;
 use coffer_fusefs::{FileSystem, MountOptions};
 
 use crate::args::Secrets;
 use crate::failure::{Code, Failure, Outcome};
+use crate::terminal::note;
+
+/// Tells of what was dropped while a store was opened.
+struct Remarks;
+
+impl Listener for Remarks {
+    fn event(&self, event: &Event) {
+        if let Event::TornTail { file, offset, len } = event {
+            note(format_args!(
+                "{file}: what a crash left unfinished was dropped: {len} bytes at offset {offset}"
+            ));
+        }
+    }
+}
 
 /// The environment of the store in a directory that is there.
 pub(crate) fn env(store: &Path) -> Outcome<Env> {
@@ -31,12 +45,25 @@ pub(crate) fn env(store: &Path) -> Outcome<Env> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
         Err(error) => return Err(Failure::path(store, &error)),
     }
-    let env = env::os::env(store).map_err(|error| Failure::from(error).context(store.display()))?;
+    let mut env =
+        env::os::env(store).map_err(|error| Failure::from(error).context(store.display()))?;
+    env.listener = Arc::new(Remarks);
     if BlobTree::exists(&env)? || Keyring::exists(&env)? {
         Ok(env)
     } else {
         Err(missing())
     }
+}
+
+/// Refuses a store that has lost both copies of its keyring.
+pub(crate) fn keyring_is_there(env: &Env, store: &Path) -> Outcome {
+    if Keyring::exists(env)? {
+        return Ok(());
+    }
+    let text = format!("{}: KEYRING and KEYRING.copy are missing", store.display());
+    let hint = "without them nothing can be read: put back one of them, or the whole store, from a copy; \
+                docs/USING.md";
+    Err(Failure::new(Code::Corruption, text).hint(hint))
 }
 
 /// Opens a store that is there.
@@ -62,7 +89,9 @@ fn unlock(store: &Path, secrets: &Secrets) -> Outcome<(Env, Credential)> {
 }
 
 pub(crate) fn cannot_open(store: &Path, error: Error) -> Failure {
-    Failure::from(error).context(format_args!("cannot open the store {}", store.display()))
+    Failure::from(error)
+        .context(format_args!("cannot open the store {}", store.display()))
+        .of_store(store)
 }
 
 /// May a new store be made here? The directory is missing or empty.
@@ -108,11 +137,12 @@ pub(crate) fn with_files<T>(
     work: impl FnOnce(&FileSystem) -> Outcome<T>,
 ) -> Outcome<T> {
     let tree = open(store, secrets)?;
-    let fs = FileSystem::open(tree, mount_options(read_only))?;
+    let fs = FileSystem::open(tree, mount_options(read_only))
+        .map_err(|error| Failure::from(error).of_store(store))?;
     let done = work(&fs);
     let closed = fs.close();
-    let done = done?;
-    closed?;
+    let done = done.map_err(|failure| failure.of_store(store))?;
+    closed.map_err(|error| Failure::from(error).of_store(store))?;
     Ok(done)
 }
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use coffer_engine::ecc::Protector;
 use coffer_engine::env::{Env, OpenMode};
-use coffer_engine::{Ecc, Error, FileId, FileKind, Result};
+use coffer_engine::{Ecc, Error, FileId, FileKind, Result, StoreId};
 
 use crate::keyring::layout::{CONTENT_LEN, Image};
 
@@ -90,6 +90,11 @@ pub(super) fn write_copy(
         );
     }
     check(&copy.image)
+}
+
+/// The store that a copy says it belongs to; `None` where it cannot be read.
+pub(crate) fn owner_of_copy(env: &Env, id: FileId) -> Option<StoreId> {
+    Some(read_copy(env, id).ok()?.image.decode().ok()?.store_id)
 }
 
 /// What a scrub found in one copy.

@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::Credential;
 
-pub(crate) use copies::{COPIES, CopyState, scrub_copies};
+pub(crate) use copies::{COPIES, CopyState, owner_of_copy, scrub_copies};
 pub use kdf::KdfCost;
 pub(crate) use keys::StoreKeys;
 pub use layout::SLOT_COUNT;

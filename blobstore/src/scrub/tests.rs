@@ -10,12 +10,21 @@ use crate::options::{OpenOptions, StoreOptions};
 use crate::tree::BlobTree;
 
 fn sample() -> Arc<MemFs> {
+    sample_of(5)
+}
+
+fn sample_of(seed: u64) -> Arc<MemFs> {
     let fs = MemFs::new();
     let options = StoreOptions {
         kdf: KdfCost::FLOOR,
         ..StoreOptions::default()
     };
-    let tree = BlobTree::create(env(&fs), &Credential::passphrase(b"p"), options).unwrap();
+    let tree = BlobTree::create(
+        mem::env_over(fs.clone(), seed),
+        &Credential::passphrase(b"p"),
+        options,
+    )
+    .unwrap();
     for number in 0..6u8 {
         tree.put(&[number], &noise(300_000)).unwrap();
         tree.put(&[number, 1], &[number; 30]).unwrap();
@@ -195,4 +204,89 @@ fn a_torn_tail_is_not_damage() {
 fn an_empty_directory_is_no_store() {
     let refused = scrub(&mem::env(), false, &mut |_| ()).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
+}
+
+fn file_of(fs: &Arc<MemFs>, kind: FileKind) -> FileId {
+    let ids = fs.list().unwrap();
+    *ids.iter().find(|id| id.kind == kind).unwrap()
+}
+
+fn lost(report: &ScrubReport) -> Vec<FileId> {
+    let lost = report.files.iter().filter(|file| file.is_lost());
+    lost.map(|file| file.id).collect()
+}
+
+#[test]
+fn what_a_store_cannot_be_without_is_missed_without_a_key() {
+    let fs = sample();
+    fs.remove(CURRENT).unwrap();
+    assert_eq!(lost(&run(&fs, true)), [CURRENT]);
+    let fs = sample();
+    for copy in COPIES {
+        fs.remove(copy).unwrap();
+    }
+    assert_eq!(lost(&run(&fs, true)), COPIES);
+}
+
+#[test]
+fn a_current_that_was_cut_short_is_lost_and_not_healed() {
+    let whole = sample().contents(CURRENT).unwrap();
+    for len in [
+        0,
+        100,
+        128,
+        200,
+        255,
+        256,
+        257,
+        whole.len() / 2,
+        whole.len() - 1,
+    ] {
+        let fs = sample();
+        fs.set_contents(CURRENT, whole[..len].to_vec());
+        for repair in [false, true] {
+            assert_eq!(lost(&run(&fs, repair)), [CURRENT], "{len}");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_another_store_is_named() {
+    let (fs, other) = (sample(), sample_of(9));
+    for id in [CURRENT, COPIES[0], file_of(&fs, FileKind::Blob)] {
+        let (own, foreign) = (fs.contents(id).unwrap(), other.contents(id).unwrap());
+        fs.set_contents(id, foreign);
+        assert_eq!(lost(&run(&fs, false)), [id]);
+        fs.set_contents(id, own);
+    }
+}
+
+#[test]
+fn with_the_key_missing_and_shortened_files_are_found_and_nothing_is_written() {
+    let credential = Credential::passphrase(b"p");
+    let look = |fs: &Arc<MemFs>| {
+        let mut report = run(fs, false);
+        report.add_named(&env(fs), &credential).unwrap();
+        lost(&report)
+    };
+    for kind in [FileKind::Blob, FileKind::Table, FileKind::Manifest] {
+        let fs = sample();
+        let id = file_of(&fs, kind);
+        let all = |fs: &Arc<MemFs>| -> Vec<_> {
+            let mut ids = fs.list().unwrap();
+            ids.retain(|id| id.kind != FileKind::Lock);
+            ids.sort_unstable();
+            ids.into_iter().map(|id| (id, fs.contents(id))).collect()
+        };
+        let before = all(&fs);
+        assert!(look(&fs).is_empty());
+        assert!(all(&fs) == before);
+        let whole = fs.contents(id).unwrap();
+        fs.set_contents(id, whole[..whole.len() / 2].to_vec());
+        assert_eq!(look(&fs), [id], "{kind:?} cut short");
+        fs.remove(id).unwrap();
+        assert_eq!(look(&fs), [id], "{kind:?} missing");
+    }
+    let wrong = run(&sample(), false).add_named(&env(&sample()), &Credential::passphrase(b"q"));
+    assert_eq!(wrong.expect_err("wrong").kind(), ErrorKind::Authentication);
 }

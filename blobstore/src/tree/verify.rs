@@ -46,9 +46,53 @@ impl BlobTree {
     pub fn verify(&self, progress: &mut dyn FnMut(&VerifyReport)) -> Result<VerifyReport> {
         self.core.verify(progress)
     }
+
+    /// Is every file that the store names there, with the length and identity that it knows? Reads all
+    /// tables, and of blob files only what nothing but a pointer vouches for.
+    ///
+    /// # Errors
+    /// Where it cannot begin. What it finds is in the answer.
+    pub(crate) fn check_files(&self) -> Result<Vec<Error>> {
+        self.core.check_files()
+    }
 }
 
 impl Core {
+    fn check_files(&self) -> Result<Vec<Error>> {
+        let _pin = self.pins.take();
+        let ledger = Ledger::read(&self.db.annex())?;
+        let readers = ledger.files.keys().map(|number| self.files.reader(*number));
+        let mut faults: Vec<_> = readers.filter_map(Result::err).collect();
+        let mut cursor = self.db.prefix(&[], None)?;
+        loop {
+            let entry = match cursor.next() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => return Ok(faults),
+                Err(error) => {
+                    faults.push(error);
+                    return Ok(faults);
+                }
+            };
+            if entry.kind == KeyKind::Indirect
+                && let Err(error) = self.check_end(&entry.value)
+            {
+                faults.push(error);
+            }
+        }
+    }
+
+    /// Of a file that a crash left unfinished only pointers know how far it must reach.
+    fn check_end(&self, encoded: &[u8]) -> Result<()> {
+        let pointer = BlobPointer::decode(encoded)?;
+        if self.files.is_inherited(pointer.file) && !self.files.is_present(&pointer)? {
+            let message = "a value that the store names is not whole in this file";
+            return Err(
+                Error::corruption(message).in_file(FileId::new(FileKind::Blob, pointer.file))
+            );
+        }
+        Ok(())
+    }
+
     fn verify(&self, progress: &mut dyn FnMut(&VerifyReport)) -> Result<VerifyReport> {
         let _pin = self.pins.take();
         let ledger = Ledger::read(&self.db.annex())?;

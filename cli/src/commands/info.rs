@@ -5,6 +5,7 @@
 //! - The key is used only where an option names it: nobody is asked.
 
 use alloc::collections::BTreeMap;
+use std::path::Path;
 
 use coffer_blobstore::env::{Env, Space};
 use coffer_blobstore::{BlobTree, Cipher, Compression, Ecc, FileKind, StoreInfo};
@@ -12,9 +13,9 @@ use serde::Serialize;
 
 use super::key::SlotEntry;
 use crate::args::Info;
-use crate::failure::Outcome;
-use crate::store;
-use crate::terminal::{Results, human_len};
+use crate::failure::{Failure, Outcome};
+use crate::store::{self, keyring_is_there};
+use crate::terminal::{Results, human_len, note};
 
 /// What `info --json` prints. The keys are stable.
 #[derive(Serialize)]
@@ -66,7 +67,7 @@ pub(crate) fn info(args: &Info) -> Outcome {
 }
 
 fn inspect(env: &Env, args: &Info) -> Outcome<Report> {
-    let info = StoreInfo::read(env)?;
+    let info = read(env, &args.at.store)?;
     let Space {
         total_len,
         free_len,
@@ -102,6 +103,27 @@ fn inspect(env: &Env, args: &Info) -> Outcome<Report> {
         medium_free_len: free_len,
         opened,
     })
+}
+
+fn read(env: &Env, store: &Path) -> Outcome<StoreInfo> {
+    keyring_is_there(env, store)?;
+    let failed = |error| {
+        Failure::from(error)
+            .context(store.display())
+            .of_store(store)
+    };
+    let info = StoreInfo::read(env).map_err(failed)?;
+    if info
+        .kinds
+        .iter()
+        .all(|files| files.kind != FileKind::Current)
+    {
+        note(format_args!(
+            "{}: CURRENT is missing: the store does not open; put it back from a copy (docs/USING.md)",
+            store.display()
+        ));
+    }
+    Ok(info)
 }
 
 fn kind_word(kind: FileKind) -> &'static str {

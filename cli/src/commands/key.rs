@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::init::kdf_cost;
 use crate::args::{KeyAdd, KeyCommand, KeyRemove, OneStore};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::moment::rfc3339;
 use crate::store;
 use crate::terminal::{Results, human_len, note};
@@ -81,7 +81,14 @@ pub(crate) fn key(command: &KeyCommand, quiet: bool) -> Outcome {
 }
 
 fn list(store: &Path, json: bool) -> Outcome {
-    let info = Keyring::inspect(&store::env(store)?)?;
+    let env = store::env(store)?;
+    store::keyring_is_there(&env, store)?;
+    let failed = |error| {
+        Failure::from(error)
+            .context(store.display())
+            .of_store(store)
+    };
+    let info = Keyring::inspect(&env).map_err(failed)?;
     let slots: Vec<_> = info.slots.iter().map(SlotEntry::new).collect();
     let mut results = Results::new();
     if json {

@@ -314,14 +314,19 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_are_shown_whole() {
-        let link = attr(Kind::Symlink, 0o777);
-        let odd = Entry::new(b"a", &link, Some(b"\xffb"));
+        let link = |path: &[u8], target: &[u8]| Found {
+            path: path.to_vec(),
+            attr: attr(Kind::Symlink, 0o777),
+            target: Some(target.to_vec()),
+        };
+        let found = link(b"a", b"\xffb");
+        let odd = Entry::new(&found);
         assert_eq!(odd.target.as_deref(), Some("\u{fffd}b"));
         assert_eq!(odd.target_hex.as_deref(), Some("ff62"));
         assert_eq!(odd.path_hex, None);
-        let shown = lines(b"a", &odd, &link, Some(b"\xffb"));
+        let shown = lines(&found, &odd);
         assert!(shown.contains(&("target", "\\xffb".to_owned())));
-        let plain = Entry::new(b"\xfe", &link, Some(b"b"));
+        let plain = Entry::new(&link(b"\xfe", b"b"));
         assert_eq!(
             (plain.path_hex.as_deref(), plain.target_hex),
             (Some("fe"), None)

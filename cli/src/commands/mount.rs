@@ -165,7 +165,10 @@ fn mount_point(path: &Path, create: bool) -> Outcome<PathBuf> {
     {
         std::fs::create_dir_all(path).map_err(failed)?;
     }
-    let mut point = absolute(path)?;
+    let mut point = absolute(path).map_err(|failure| match path.symlink_metadata() {
+        Err(_) => failure.hint("make it, or use `--create`"),
+        Ok(_) => failure,
+    })?;
     if let Some(entry) = mount_at(&point).map_err(failed)?
         && entry.fs_type == FS_TYPE
     {
@@ -191,10 +194,7 @@ fn mount_point(path: &Path, create: bool) -> Outcome<PathBuf> {
 
 /// The path without links, also where its last part is a mount whose process is gone.
 pub(super) fn absolute(path: &Path) -> Outcome<PathBuf> {
-    let failed = |error| match path.symlink_metadata() {
-        Err(_) => Failure::path(path, &error).hint("make it, or use `--create`"),
-        Ok(_) => Failure::path(path, &error),
-    };
+    let failed = |error| Failure::path(path, &error);
     match path.canonicalize() {
         Ok(point) => Ok(point),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => {

@@ -40,11 +40,28 @@ pub(crate) fn put(args: &Put, quiet: bool) -> Outcome {
     })
 }
 
+/// Reads to the first end that a stream tells: a terminal tells one for each Ctrl-D and goes on.
+struct ToFirstEnd<R>(Option<R>);
+
+impl<R: Read> Read for ToFirstEnd<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let Some(stream) = &mut self.0 else {
+            return Ok(0);
+        };
+        let len = stream.read(buf)?;
+        if len == 0 && !buf.is_empty() {
+            self.0 = None;
+        }
+        Ok(len)
+    }
+}
+
 /// What is stored, with the permissions it shall have and its length where that is known.
 fn open_source(local: &Path) -> Outcome<(Box<dyn Read>, u32, Option<u64>)> {
     if local == Path::new(STREAM) {
         // Not locked: the passphrase may come first on the same stream.
-        return Ok((Box::new(io::stdin()), 0o644, None));
+        let source = ToFirstEnd(Some(io::stdin()));
+        return Ok((Box::new(source), 0o644, None));
     }
     let failed = |error| Failure::path(local, &error);
     let file = File::open(local).map_err(failed)?;
@@ -84,6 +101,9 @@ pub(crate) fn get(args: &Get, quiet: bool) -> Outcome {
 
 pub(crate) fn cat(args: &OnePath) -> Outcome {
     with_files(&args.store, &args.secrets, true, |fs| {
+        let attr = path::resolve(fs, args.path.as_bytes())
+            .map_err(|error| Failure::from(error).context(shown(&args.path)))?;
+        range_of(&attr, None, &args.path)?;
         let mut results = Results::new();
         path::get(fs, args.path.as_bytes(), None, &mut results, &mut |_| {})
             .map_err(|error| streamed(error, Path::new("standard output")))
@@ -177,6 +197,12 @@ fn beside(local: &Path) -> Outcome<PathBuf> {
 
 pub(crate) fn rm(args: &Rm) -> Outcome {
     let at = &args.at;
+    if is_root(at.path.as_bytes()) {
+        let text = "this names the root of the store, which cannot be removed";
+        return Err(
+            Failure::new(Code::Usage, text).hint("name what is in it, one path for each call")
+        );
+    }
     with_files(&at.store, &at.secrets, false, |fs| {
         let failed = |error| Failure::from(error).context(shown(&at.path));
         let kind = path::kind(fs, at.path.as_bytes()).map_err(failed)?;
@@ -192,8 +218,13 @@ pub(crate) fn rm(args: &Rm) -> Outcome {
     })
 }
 
+fn is_root(path: &[u8]) -> bool {
+    path.split(|&byte| byte == b'/')
+        .all(|part| part.is_empty() || part == b".")
+}
+
 /// Removes what is below first, and goes on past what it cannot remove; then fails with the first
-/// reason. The root itself stays.
+/// reason.
 fn remove_tree(fs: &FileSystem, top: &[u8]) -> Outcome {
     let mut found = Vec::new();
     let listed = path::list(fs, top, true, &mut |entry| {
@@ -207,14 +238,8 @@ fn remove_tree(fs: &FileSystem, top: &[u8]) -> Outcome {
         let removed = path::remove(fs, &path).map_err(|error| attr.err().unwrap_or(error));
         outcome = outcome.and(removed.map_err(|error| named(&path, error)));
     }
-    let is_root = top
-        .split(|&byte| byte == b'/')
-        .all(|part| part.is_empty() || part == b".");
-    if !is_root {
-        let removed = path::remove(fs, top);
-        outcome = outcome.and(removed.map_err(|error| named(top, error)));
-    }
-    outcome
+    let removed = path::remove(fs, top);
+    outcome.and(removed.map_err(|error| named(top, error)))
 }
 
 pub(super) fn shown(path: &OsStr) -> String {
@@ -268,6 +293,30 @@ mod tests {
         let waited = answer.recv_timeout(core::time::Duration::from_secs(20));
         assert!(waited.is_ok(), "somebody holds standard input");
         drop(source);
+    }
+
+    #[test]
+    fn the_first_end_of_a_stream_is_its_end() {
+        struct Terminal(Vec<&'static [u8]>);
+        impl Read for Terminal {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                let line = self.0.remove(0);
+                buf[..line.len()].copy_from_slice(line);
+                Ok(line.len())
+            }
+        }
+        let mut source = ToFirstEnd(Some(Terminal(vec![b"one", b"", b"two"])));
+        let mut buf = [0; 8];
+        let mut next = || source.read(&mut buf).ok();
+        assert_eq!([next(), next(), next()], [Some(3), Some(0), Some(0)]);
+    }
+
+    #[test]
+    fn the_root_is_told_by_any_of_its_names() {
+        for root in ["", "/", "//", ".", "/./"] {
+            assert!(is_root(root.as_bytes()), "{root}");
+        }
+        assert!(!is_root(b"a") && !is_root(b"/..a"));
     }
 
     #[test]

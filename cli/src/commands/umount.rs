@@ -30,7 +30,8 @@ pub(crate) fn umount(args: &Umount, quiet: bool) -> Outcome {
         sync(&point).map_err(|errno| {
             let text = format!("{shown}: not everything could be written: {errno}");
             Failure::new(Code::NotWritten, text)
-                .hint("it stays mounted; free space or save elsewhere, or use `--lazy` to give up")
+                .hint("it stays mounted; free space (after deleting, `coffer compact STORE` gives it back), or use \
+                       `--lazy` to give up")
         })?;
     }
     detach_patiently(&point, args.lazy)?;
