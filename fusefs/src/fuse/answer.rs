@@ -17,9 +17,14 @@ pub(super) type Answer<T> = Result<T, fuser::Errno>;
 
 pub(super) fn entry(reply: ReplyEntry, answer: Answer<Attr>) {
     match answer {
-        Ok(attr) => reply.entry(&KEEP, &file_attr(&attr), Generation(attr.generation)),
+        Ok(attr) => entry_for(reply, &attr, &KEEP),
         Err(errno) => reply.error(errno),
     }
+}
+
+/// An entry that the kernel may believe for so long.
+pub(super) fn entry_for(reply: ReplyEntry, attr: &Attr, keep: &Duration) {
+    reply.entry(keep, &file_attr(attr), Generation(attr.generation));
 }
 
 pub(super) fn attributes(reply: ReplyAttr, answer: Answer<Attr>) {

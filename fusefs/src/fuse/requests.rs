@@ -19,7 +19,7 @@ use fuser::{
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::answer::{attributes, empty, entry, known, write, written, xattr};
+use super::answer::{attributes, empty, entry, entry_for, known, write, written, xattr};
 use super::convert::{
     WANTED, change_time, file_attr, file_type, no_entry, open_flags, reply_flags, set_time,
     stand_in,
@@ -41,9 +41,7 @@ impl fuser::Filesystem for Adapter {
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match self.0.lookup(parent.0, name.as_bytes()) {
             Ok((None, keep)) => reply.entry(&keep, &no_entry(), Generation(0)),
-            Ok((Some(attr), keep)) => {
-                reply.entry(&keep, &file_attr(&attr), Generation(attr.generation));
-            }
+            Ok((Some(attr), keep)) => entry_for(reply, &attr, &keep),
             Err(errno) => reply.error(errno),
         }
     }

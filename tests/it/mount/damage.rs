@@ -171,7 +171,6 @@ fn names_of_damaged_inodes_are_listed_and_go() {
     use std::os::unix::fs::MetadataExt;
 
     let mut mounted = Mounted::new();
-    mounted.mount();
     std::fs::create_dir(mounted.path("d")).unwrap();
     for name in ["d/bad", "d/bad2", "d/bad3", "d/whole"] {
         std::fs::write(mounted.path(name), name).unwrap();
