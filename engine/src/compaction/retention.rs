@@ -15,6 +15,8 @@ pub(crate) struct Retention {
     snapshots: Vec<SeqNo>,
     /// How many snapshots were too old for the version of this key seen last.
     group: Option<usize>,
+    /// The newest tombstone that went without a newer version of its key.
+    spent_seqno: SeqNo,
 }
 
 /// What becomes of a version.
@@ -35,7 +37,13 @@ impl Retention {
         Self {
             snapshots,
             group: None,
+            spent_seqno: 0,
         }
+    }
+
+    /// The newest tombstone that was spent; 0 where none was.
+    pub(crate) const fn spent_seqno(&self) -> SeqNo {
+        self.spent_seqno
     }
 
     /// A new key begins.
@@ -56,6 +64,7 @@ impl Retention {
         }
         self.group = Some(group);
         if kind == KeyKind::Delete && group == 0 && !may_be_below() {
+            self.spent_seqno = self.spent_seqno.max(seqno);
             return Fate::Spent;
         }
         Fate::Keep

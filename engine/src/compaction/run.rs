@@ -15,7 +15,7 @@ use crate::env::File;
 use crate::error::Result;
 use crate::hook::IndirectSession;
 use crate::table::{TableMeta, TableWriter};
-use crate::types::{KeyKind, SEQNO_MAX};
+use crate::types::{KeyKind, SEQNO_MAX, SeqNo};
 use crate::version::AnnexUpdates;
 
 /// Work between two calls of `Job::between`: entries, and KiB of them.
@@ -47,6 +47,8 @@ pub(crate) struct Output {
     pub(crate) annex: AnnexUpdates,
     /// Does any entry hold a pointer?
     pub(crate) has_pointers: bool,
+    /// The newest tombstone that was left out because it hid nothing any more.
+    pub(crate) spent_seqno: SeqNo,
     /// What watched the work; to be finished when all of it is done.
     sessions: Vec<Box<dyn IndirectSession>>,
 }
@@ -62,6 +64,7 @@ impl Output {
         self.tables.extend(other.tables);
         self.annex.extend(other.annex);
         self.has_pointers |= other.has_pointers;
+        self.spent_seqno = self.spent_seqno.max(other.spent_seqno);
         self.sessions.extend(other.sessions);
     }
 
@@ -116,6 +119,7 @@ pub(crate) fn run(cursor: &mut dyn EntryCursor, mut job: Job<'_>) -> Result<Outp
     }
     job.finish(&mut writer, &mut output)?;
     (job.between)(output.len().saturating_sub(told_len))?;
+    output.spent_seqno = job.retention.spent_seqno();
     output.sessions.extend(job.session);
     Ok(output)
 }

@@ -167,6 +167,7 @@ impl Db {
             }
             self.poison_on(self.env.fs.sync_dir())?;
             write_len = output.len();
+            edit.spent_seqno = (output.spent_seqno > 0).then_some(output.spent_seqno);
             edit.added = output
                 .tables
                 .into_iter()

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::hook::IndirectHook;
 use crate::memtable::Memtable;
 use crate::options::Options;
-use crate::table::{TableOpener, TableWriter};
+use crate::table::{Lineage, TableOpener, TableWriter};
 use crate::types::{FileId, FileKind, SeqNo};
 use crate::version::VersionEdit;
 
@@ -126,17 +126,17 @@ impl Db {
 }
 
 /// Writes the table of a memtable: for a running store and for recovery.
-pub(super) struct Flush<'a> {
-    pub(super) opener: &'a TableOpener,
-    pub(super) options: &'a Options,
-    pub(super) hook: Option<&'a dyn IndirectHook>,
+pub(crate) struct Flush<'a> {
+    pub(crate) opener: &'a TableOpener,
+    pub(crate) options: &'a Options,
+    pub(crate) hook: Option<&'a dyn IndirectHook>,
     /// Makes a whole table durable.
-    pub(super) sync: &'a dyn Fn(&dyn File) -> Result<()>,
+    pub(crate) sync: &'a dyn Fn(&dyn File) -> Result<()>,
 }
 
 impl Flush<'_> {
     /// One table; none where nothing survives. On an error its file is removed again.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         memtable: &Arc<Memtable>,
         snapshots: Vec<SeqNo>,
@@ -156,11 +156,8 @@ impl Flush<'_> {
         let mut new_table = || {
             let number = number();
             numbers.push(number);
-            Ok(TableWriter::new(
-                self.opener.create(number)?,
-                number,
-                self.options,
-            ))
+            let sink = self.opener.create(number)?;
+            Ok(TableWriter::new(sink, number, self.options).descends(Lineage::default()))
         };
         let job = Job {
             retention: Retention::new(snapshots),

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! meta block: | table meta | partition count varint | partition | ... |
+//!             | sections, where table meta says that there are any |
 //! partition:  | separator bytes | seqno varint | index handle | filter flag u8 | filter handle? |
 //! ```
 
@@ -16,6 +17,7 @@ use crate::block::BlockHandle;
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::entry::compare;
 use crate::error::{Error, Result};
+use crate::table::extra::Sections;
 use crate::table::meta::TableMeta;
 use crate::types::SeqNo;
 
@@ -60,7 +62,12 @@ pub(crate) fn separator(last: (&[u8], SeqNo), next: &[u8]) -> (Vec<u8>, SeqNo) {
 }
 
 /// Encodes the meta block.
-pub(crate) fn encode_meta(meta: &TableMeta, partitions: &[Partition], out: &mut Vec<u8>) {
+pub(crate) fn encode_meta(
+    meta: &TableMeta,
+    partitions: &[Partition],
+    sections: &Sections,
+    out: &mut Vec<u8>,
+) {
     meta.encode(out);
     put_varint(out, partitions.len() as u64);
     for partition in partitions {
@@ -72,10 +79,13 @@ pub(crate) fn encode_meta(meta: &TableMeta, partitions: &[Partition], out: &mut 
             filter.encode(out);
         }
     }
+    if meta.with_sections {
+        sections.encode(out);
+    }
 }
 
 /// Decodes the meta block.
-pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Vec<Partition>)> {
+pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Vec<Partition>, Sections)> {
     let mut reader = Reader::new(bytes);
     let meta = TableMeta::decode(&mut reader)?;
     let count = reader.varint()?;
@@ -94,8 +104,12 @@ pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Vec<Partition>)> {
             filter,
         });
     }
+    let sections = match meta.with_sections {
+        true => Sections::decode(&mut reader)?,
+        false => Sections::default(),
+    };
     reader.finish()?;
-    Ok((meta, partitions))
+    Ok((meta, partitions, sections))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! | number varint | len varint | root [32] | smallest key bytes | largest key bytes |
 //! | entry count varint | tombstone count varint | first seqno varint | last seqno varint | flags u8 |
 //! ```
-//! Flag bit 0: entries have digests.
+//! Flag bit 0: entries have digests. Flag bit 2: the file has sections that point reads never touch.
 
 use alloc::vec::Vec;
 
@@ -19,6 +19,7 @@ use crate::file::FileRoot;
 use crate::types::{FileId, FileKind, SeqNo};
 
 const FLAG_DIGESTS: u8 = 1;
+const FLAG_SECTIONS: u8 = 4;
 
 /// What the manifest knows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) struct TableMeta {
     pub(crate) last_seqno: SeqNo,
     /// Do its entries have digests?
     pub(crate) with_digests: bool,
+    /// Does its meta block lead to sections beyond those of entries?
+    pub(crate) with_sections: bool,
 }
 
 impl TableMeta {
@@ -59,6 +62,7 @@ impl TableMeta {
             first_seqno: SeqNo::MAX,
             last_seqno: 0,
             with_digests: false,
+            with_sections: false,
         }
     }
 
@@ -87,11 +91,13 @@ impl TableMeta {
         put_varint(out, self.tombstone_count);
         put_varint(out, self.first_seqno);
         put_varint(out, self.last_seqno);
-        out.push(if self.with_digests { FLAG_DIGESTS } else { 0 });
+        let digests = if self.with_digests { FLAG_DIGESTS } else { 0 };
+        let sections = if self.with_sections { FLAG_SECTIONS } else { 0 };
+        out.push(digests | sections);
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self> {
-        let meta = Self {
+        let mut meta = Self {
             number: reader.varint()?,
             root: FileRoot {
                 len: reader.varint()?,
@@ -103,12 +109,15 @@ impl TableMeta {
             tombstone_count: reader.varint()?,
             first_seqno: reader.varint()?,
             last_seqno: reader.varint()?,
-            with_digests: match reader.u8()? {
-                0 => false,
-                FLAG_DIGESTS => true,
-                _ => return Err(Error::unsupported("unknown flags of a table")),
-            },
+            with_digests: false,
+            with_sections: false,
         };
+        let flags = reader.u8()?;
+        if flags & !(FLAG_DIGESTS | FLAG_SECTIONS) != 0 {
+            return Err(Error::unsupported("unknown flags of a table"));
+        }
+        meta.with_digests = flags & FLAG_DIGESTS != 0;
+        meta.with_sections = flags & FLAG_SECTIONS != 0;
         if meta.smallest > meta.largest || meta.largest.len() > KEY_LEN_MAX {
             return Err(Error::corruption("key range of a table makes no sense"));
         }

@@ -4,17 +4,22 @@
 //! - Whoever opens it names its root: no other bytes open as it.
 
 mod entries;
+mod examine;
+mod extra;
 mod index;
 mod many;
 mod meta;
+mod newer;
 mod readahead;
 mod reader;
 mod sealing;
 mod sink;
 mod writer;
 
+pub(crate) use extra::Lineage;
 pub(crate) use many::Ask;
 pub(crate) use meta::TableMeta;
+pub(crate) use newer::NewerCursor;
 pub(crate) use reader::{Fill, LiveTable, TableCursor};
 pub(crate) use sealing::SealQueue;
 pub(crate) use sink::TableOpener;

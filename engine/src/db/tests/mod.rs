@@ -10,6 +10,7 @@ use alloc::format;
 use alloc::vec;
 
 mod backpressure;
+mod changes;
 mod checkpoint;
 mod compact;
 mod conditional;

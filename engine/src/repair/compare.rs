@@ -1,0 +1,115 @@
+//! What the contents of tables say: which of two is newer, and whether some hold what others do.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::cursor::MergeCursor;
+use crate::entry::{BoxCursor, EntryCursor};
+use crate::error::Result;
+use crate::table::{Fill, LiveTable, TableCursor, TableOpener};
+use crate::types::{KeyKind, SEQNO_MAX};
+
+/// A table with what is known of it.
+pub(super) struct Side<'a> {
+    pub(super) table: &'a Arc<LiveTable>,
+    /// The level that it was written for.
+    pub(super) level: Option<u8>,
+}
+
+/// `Less`: for every key that both hold, the entries of `a` are newer. `Equal`: they share none.
+///
+/// Whichever has only newer sequence numbers is newer. A table that was written later, and for no
+/// deeper a level, lies above one that it overlaps: to get below it would have been merged with it.
+/// Otherwise the first key that both hold tells. Where that cannot be read, the older file does not
+/// lie below the younger one, which was written for a deeper level.
+pub(super) fn newer(opener: &TableOpener, a: &Side<'_>, b: &Side<'_>) -> Result<Ordering> {
+    let (first, second) = (a.table.meta(), b.table.meta());
+    if first.first_seqno > second.last_seqno {
+        return Ok(Ordering::Less);
+    }
+    if second.first_seqno > first.last_seqno {
+        return Ok(Ordering::Greater);
+    }
+    let by_number = second.number.cmp(&first.number);
+    if let (Some(a), Some(b)) = (a.level, b.level) {
+        let (older, younger) = if first.number < second.number {
+            (a, b)
+        } else {
+            (b, a)
+        };
+        if younger <= older {
+            return Ok(by_number);
+        }
+    }
+    let by_contents = by_contents(opener, a.table, b.table);
+    Ok(by_contents.unwrap_or_else(|_| match (a.level, b.level) {
+        (Some(_), Some(_)) => by_number.reverse(),
+        _ => second.last_seqno.cmp(&first.last_seqno),
+    }))
+}
+
+fn by_contents(opener: &TableOpener, a: &Arc<LiveTable>, b: &Arc<LiveTable>) -> Result<Ordering> {
+    let (mut left, mut right) = (cursor(opener, a)?, cursor(opener, b)?);
+    left.seek(&b.meta().smallest, SEQNO_MAX)?;
+    right.seek(&a.meta().smallest, SEQNO_MAX)?;
+    while let (Some(x), Some(y)) = (left.current(), right.current()) {
+        match x.key.cmp(y.key) {
+            Ordering::Less => {
+                let key = y.key.to_vec();
+                left.seek(&key, SEQNO_MAX)?;
+            }
+            Ordering::Greater => {
+                let key = x.key.to_vec();
+                right.seek(&key, SEQNO_MAX)?;
+            }
+            Ordering::Equal => match y.seqno.cmp(&x.seqno) {
+                Ordering::Equal => left.next()?,
+                order => return Ok(order),
+            },
+        }
+    }
+    Ok(Ordering::Equal)
+}
+
+fn cursor(opener: &TableOpener, table: &Arc<LiveTable>) -> Result<TableCursor> {
+    Ok(table.reader(opener)?.cursor(Fill::Pass))
+}
+
+/// Does `outputs` hold, of each key whose newest entry in `inputs` is a value, that entry or a
+/// newer one?
+pub(super) fn covers(
+    opener: &TableOpener,
+    inputs: Vec<Arc<LiveTable>>,
+    outputs: Vec<Arc<LiveTable>>,
+) -> Result<bool> {
+    let merge = |tables: Vec<Arc<LiveTable>>| -> Result<MergeCursor> {
+        let children = tables
+            .iter()
+            .map(|table| Ok(Box::new(cursor(opener, table)?) as BoxCursor));
+        let mut merge = MergeCursor::new(children.collect::<Result<_>>()?);
+        merge.seek_first()?;
+        Ok(merge)
+    };
+    let (mut inputs, mut outputs) = (merge(inputs)?, merge(outputs)?);
+    let mut key: Option<Vec<u8>> = None;
+    while let Some(entry) = inputs.current() {
+        if key.as_deref() == Some(entry.key) {
+            inputs.next()?;
+            continue;
+        }
+        while outputs.current().is_some_and(|other| other.key < entry.key) {
+            outputs.next()?;
+        }
+        let is_there = outputs
+            .current()
+            .is_some_and(|other| other.key == entry.key && other.seqno >= entry.seqno);
+        if !is_there && entry.kind != KeyKind::Delete {
+            return Ok(false);
+        }
+        key = Some(entry.key.to_vec());
+        inputs.next()?;
+    }
+    Ok(true)
+}
