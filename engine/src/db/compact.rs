@@ -200,6 +200,12 @@ impl Db {
         }
     }
 
+    /// Tables whose files are still there for readers of old versions.
+    pub(super) fn obsolete_numbers(&self) -> Vec<u64> {
+        let obsolete = self.obsolete.lock();
+        obsolete.iter().map(|table| table.meta().number).collect()
+    }
+
     /// Removes the files of tables that nobody reads any more.
     pub(super) fn remove_obsolete(&self) -> bool {
         let mut obsolete = self.obsolete.lock();

@@ -70,6 +70,7 @@ impl Db {
             opener: &self.opener,
             options: &self.options,
             hook: self.hook.as_deref(),
+            obsolete: self.obsolete_numbers(),
             sync: &|file| self.poison_on(file.sync()),
         };
         let output = flush.write(&immutable.memtable, snapshots, &mut number)?;
@@ -130,6 +131,8 @@ pub(crate) struct Flush<'a> {
     pub(crate) opener: &'a TableOpener,
     pub(crate) options: &'a Options,
     pub(crate) hook: Option<&'a dyn IndirectHook>,
+    /// Tables whose files are still there although no version names them.
+    pub(crate) obsolete: Vec<u64>,
     /// Makes a whole table durable.
     pub(crate) sync: &'a dyn Fn(&dyn File) -> Result<()>,
 }
@@ -157,7 +160,11 @@ impl Flush<'_> {
             let number = number();
             numbers.push(number);
             let sink = self.opener.create(number)?;
-            Ok(TableWriter::new(sink, number, self.options).descends(Lineage::default()))
+            let lineage = Lineage {
+                obsolete: self.obsolete.clone(),
+                ..Lineage::default()
+            };
+            Ok(TableWriter::new(sink, number, self.options).descends(lineage))
         };
         let job = Job {
             retention: Retention::new(snapshots),

@@ -80,6 +80,7 @@ impl Db {
             opener: &opener,
             options: &options,
             hook: hook.as_deref(),
+            obsolete: Vec::new(),
             sync: &|file| file.sync(),
         };
         Replay {

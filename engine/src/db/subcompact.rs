@@ -128,6 +128,7 @@ impl Subcompactions {
                 compaction: db.allocate_number(),
                 flushed_seqno: db.manifest.lock().state.last_seqno,
                 inputs: plan.inputs().map(|(_, t)| t.meta().number).collect(),
+                obsolete: db.obsolete_numbers(),
             },
             boundaries,
             is_canceled: AtomicBool::new(false),

@@ -1,9 +1,11 @@
 //! Which of the tables that are there belong to the store: a pure decision over their lineage.
 //!
 //! - Of a compaction either the inputs are taken or the outputs, never both.
-//! - A compaction was committed if an input is gone, because inputs are removed only after the
+//! - A compaction was committed if an input is gone or obsolete, because that happens only after the
 //!   edit, or if something was made of an output. Then the outputs rule.
-//! - Otherwise its outputs rule if they answer for all that the inputs hold, and else the inputs.
+//! - A table was no part of the store any more if a later one says so.
+//! - Otherwise the outputs of a compaction rule if they answer for all that the
+//!   inputs hold, and else the inputs.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -40,10 +42,18 @@ pub(super) fn choose(
         }
     }
     let mut fates: BTreeMap<u64, Fate> = tables.keys().map(|&n| (n, Fate::Taken)).collect();
+    let obsolete = tables.values().flatten().flat_map(|l| &l.obsolete);
+    let obsolete: BTreeSet<u64> = obsolete.copied().collect();
+    for number in &obsolete {
+        fates
+            .entry(*number)
+            .and_modify(|fate| *fate = Fate::Superseded);
+    }
     for (lineage, outputs) in compactions.values() {
         let inputs = &lineage.inputs;
-        let is_committed = inputs.iter().any(|input| !all.contains(input))
-            || outputs.iter().any(|output| consumed.contains(output));
+        let is_gone = |input| !all.contains(input) || obsolete.contains(input);
+        let was_live = |output| consumed.contains(output) || obsolete.contains(output);
+        let is_committed = inputs.iter().any(is_gone) || outputs.iter().any(was_live);
         let (losers, fate) = if is_committed || covers(inputs, outputs) {
             (inputs, Fate::Superseded)
         } else {
@@ -69,6 +79,7 @@ mod tests {
             compaction,
             flushed_seqno: 0,
             inputs: inputs.to_vec(),
+            obsolete: Vec::new(),
         })
     }
 
@@ -108,6 +119,18 @@ mod tests {
             (7, made(6, &[4, 5])),
         ];
         assert_eq!(taken(&tables, &[], false), vec![7]);
+        // Nothing of 3 is left, but 7 has seen it.
+        let mut last = made(6, &[4, 5]);
+        last.as_mut().unwrap().obsolete = vec![1, 2];
+        assert_eq!(
+            taken(&[(1, made(0, &[])), (2, None), (7, last)], &[], false),
+            vec![7]
+        );
+        // An input is obsolete: the outputs were live, whatever they cover.
+        let mut later = made(0, &[]);
+        later.as_mut().unwrap().obsolete = vec![1];
+        let tables = [(1, None), (2, None), (4, made(3, &[1, 2])), (5, later)];
+        assert_eq!(taken(&tables, &[], false), vec![4, 5]);
         // Tables that say nothing are taken.
         assert_eq!(taken(&[(1, None), (2, None)], &[], false), vec![1, 2]);
     }

@@ -77,12 +77,13 @@ fn cursor(opener: &TableOpener, table: &Arc<LiveTable>) -> Result<TableCursor> {
     Ok(table.reader(opener)?.cursor(Fill::Pass))
 }
 
-/// Does `outputs` hold, of each key whose newest entry in `inputs` is a value, that entry or a
-/// newer one?
+/// Does `outputs` hold, of each key in `inputs`, its newest entry or a newer one? A tombstone may be
+/// wanting where no other table can hold older entries of its key.
 pub(super) fn covers(
     opener: &TableOpener,
     inputs: Vec<Arc<LiveTable>>,
     outputs: Vec<Arc<LiveTable>>,
+    may_be_below: &dyn Fn(&[u8]) -> bool,
 ) -> Result<bool> {
     let merge = |tables: Vec<Arc<LiveTable>>| -> Result<MergeCursor> {
         let children = tables
@@ -105,7 +106,8 @@ pub(super) fn covers(
         let is_there = outputs
             .current()
             .is_some_and(|other| other.key == entry.key && other.seqno >= entry.seqno);
-        if !is_there && entry.kind != KeyKind::Delete {
+        let is_spent = || entry.kind == KeyKind::Delete && !may_be_below(entry.key);
+        if !is_there && !is_spent() {
             return Ok(false);
         }
         key = Some(entry.key.to_vec());

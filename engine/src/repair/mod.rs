@@ -31,7 +31,7 @@ use crate::memtable::Memtable;
 use crate::options::{KvProtection, Options};
 use crate::table::{Lineage, LiveTable, TableMeta, TableOpener};
 use crate::types::{FileId, FileKind, SeqNo, StoreId};
-use crate::version::Version;
+use crate::version::{LEVEL_COUNT, Version};
 use crate::wal::batches;
 
 /// Why a file is not part of the store any more.
@@ -173,13 +173,7 @@ impl Repair<'_> {
         let lineages = found.iter().map(|(&n, found)| (n, found.lineage.clone()));
         let lineages: BTreeMap<u64, Option<Lineage>> = lineages.collect();
         let fates = choose::choose(&lineages, &all, &mut |inputs, outputs| {
-            let tables = |numbers: &[u64]| -> Vec<_> {
-                let tables = numbers.iter().filter_map(|number| found.get(number));
-                tables.map(|found| Arc::clone(&found.table)).collect()
-            };
-            // What cannot be compared is not known to be covered.
-            let covers = compare::covers(&self.opener, tables(inputs), tables(outputs));
-            covers.unwrap_or(false)
+            self.covers(&found, inputs, outputs)
         });
         for (number, found) in found {
             let id = found.table.meta().file();
@@ -196,6 +190,24 @@ impl Repair<'_> {
             self.aside.push((id, reason, None));
         }
         Ok(())
+    }
+
+    /// Do the outputs of a compaction answer for all that is readable of its inputs?
+    fn covers(&self, found: &BTreeMap<u64, Found>, inputs: &[u64], outputs: &[u64]) -> bool {
+        let tables = |numbers: &[u64]| -> Vec<_> {
+            let tables = numbers.iter().filter_map(|number| found.get(number));
+            tables.map(|found| Arc::clone(&found.table)).collect()
+        };
+        let is_other = |number: &u64| !inputs.contains(number) && !outputs.contains(number);
+        let others = found.iter().filter(|(number, _)| is_other(number));
+        let others: Vec<_> = others.map(|(_, other)| other.table.meta()).collect();
+        let first = outputs.first().and_then(|output| found.get(output));
+        let lineage = first.and_then(|found| found.lineage.as_ref());
+        let is_deepest = lineage.is_some_and(|l| usize::from(l.level) + 1 >= LEVEL_COUNT);
+        let may_be_below = |key: &[u8]| !is_deepest && others.iter().any(|meta| meta.covers(key));
+        let (inputs, outputs) = (tables(inputs), tables(outputs));
+        // What cannot be compared is not known to be covered.
+        compare::covers(&self.opener, inputs, outputs, &may_be_below).unwrap_or(false)
     }
 
     /// A table that does not say where it comes from is part of the store if the manifest names it;
@@ -300,6 +312,7 @@ impl Repair<'_> {
             opener: &self.opener,
             options: self.options,
             hook: None,
+            obsolete: Vec::new(),
             sync: &|file| file.sync(),
         };
         let mut number = || self.next_number.fetch_add(1, Ordering::Relaxed);

@@ -11,8 +11,9 @@
 //! bounds:  | partition count varint | partition | ... |
 //! partition: | data block count varint | block | ... |
 //! block:   | first seqno varint, less that of the table | last seqno varint, less the first |
-//! lineage: | level u8 | compaction varint | flushed seqno varint | input count varint |
-//!          | input number varint | ... |
+//! lineage: | level u8 | compaction varint | flushed seqno varint |
+//!          | input count varint | input number varint | ... |
+//!          | obsolete count varint | obsolete number varint | ... |
 //! ```
 
 use alloc::vec::Vec;
@@ -126,6 +127,8 @@ pub(crate) struct Lineage {
     pub(crate) flushed_seqno: SeqNo,
     /// The tables that it takes the place of, together with the other outputs.
     pub(crate) inputs: Vec<u64>,
+    /// Tables that were no part of the store any more, and whose files were still there.
+    pub(crate) obsolete: Vec<u64>,
 }
 
 impl Lineage {
@@ -133,9 +136,9 @@ impl Lineage {
         out.push(self.level);
         put_varint(out, self.compaction);
         put_varint(out, self.flushed_seqno);
-        put_varint(out, self.inputs.len() as u64);
-        for number in &self.inputs {
-            put_varint(out, *number);
+        for numbers in [&self.inputs, &self.obsolete] {
+            put_varint(out, numbers.len() as u64);
+            numbers.iter().for_each(|number| put_varint(out, *number));
         }
     }
 
@@ -145,10 +148,12 @@ impl Lineage {
             level: reader.u8()?,
             compaction: reader.varint()?,
             flushed_seqno: reader.varint()?,
-            inputs: Vec::new(),
+            ..Self::default()
         };
-        for _ in 0..reader.varint()? {
-            lineage.inputs.push(reader.varint()?);
+        for numbers in [&mut lineage.inputs, &mut lineage.obsolete] {
+            for _ in 0..reader.varint()? {
+                numbers.push(reader.varint()?);
+            }
         }
         reader.finish()?;
         Ok(lineage)
@@ -207,7 +212,9 @@ mod tests {
             let mut bytes = Vec::new();
             bounds.encode(5, &mut bytes);
             prop_assert_eq!(Bounds::decode(&bytes, 5).unwrap(), bounds);
-            let lineage = Lineage { level: 3, compaction: 7, flushed_seqno: 9, inputs };
+            let (obsolete, inputs) = inputs.split_at(inputs.len() / 3);
+            let (obsolete, inputs) = (obsolete.to_vec(), inputs.to_vec());
+            let lineage = Lineage { level: 3, compaction: 7, flushed_seqno: 9, inputs, obsolete };
             let mut bytes = Vec::new();
             lineage.encode(&mut bytes);
             prop_assert_eq!(Lineage::decode(&bytes).unwrap(), lineage);
