@@ -7,13 +7,16 @@ mod entries;
 mod index;
 mod many;
 mod meta;
+mod ranges;
 mod readahead;
 mod reader;
+mod section;
 mod sink;
 mod writer;
 
 pub(crate) use many::Ask;
 pub(crate) use meta::TableMeta;
+pub(crate) use ranges::{RunFragments, RunWindows};
 pub(crate) use reader::{Fill, LiveTable, TableCursor};
 pub(crate) use sink::TableOpener;
 pub(crate) use writer::TableWriter;
