@@ -10,6 +10,7 @@ mod meta;
 mod ranges;
 mod readahead;
 mod reader;
+mod sealing;
 mod section;
 mod sink;
 mod writer;
@@ -18,6 +19,7 @@ pub(crate) use many::Ask;
 pub(crate) use meta::TableMeta;
 pub(crate) use ranges::{RunFragments, RunWindows};
 pub(crate) use reader::{Fill, LiveTable, TableCursor};
+pub(crate) use sealing::SealQueue;
 pub(crate) use sink::TableOpener;
 pub(crate) use writer::TableWriter;
 

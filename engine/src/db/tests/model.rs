@@ -111,7 +111,6 @@ fn ask(db: &Db, model: &Contents, k: u16, at: Option<&Snapshot>) {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm per operation")]
 fn run(ops: Vec<Op>) {
     let mut fs = MemFs::new();
     let options = small();
