@@ -53,6 +53,7 @@ pub mod repair;
 pub mod stats;
 pub mod sync;
 mod table;
+mod tombstone;
 mod types;
 mod version;
 mod wal;

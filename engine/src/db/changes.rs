@@ -22,7 +22,8 @@ impl Db {
     /// newer than `since` too, it shows what is still there: a compaction drops a version that a
     /// newer one hides from every snapshot. Of a key that was deleted since it shows the tombstone,
     /// unless a compaction has dropped that: [`Changes::is_complete`] says whether any tombstone
-    /// newer than `since` may be gone. None goes while a snapshot at or before `since` is held.
+    /// newer than `since` may be gone, or a range of keys may have been deleted since, which no
+    /// entry shows. No tombstone goes while a snapshot at or before `since` is held.
     ///
     /// Applied to a copy of the store as it was at `since`, oldest first for each key, what a
     /// complete scan shows gives the store as it is at [`Changes::last_seqno`].
@@ -33,6 +34,12 @@ impl Db {
         let view = self.super_version();
         let last_seqno = self.last_seqno();
         let spent_seqno = self.manifest.lock().state.spent_seqno;
+        // Range tombstones are no entries: what they deleted since is not shown.
+        let immutables = view.immutables.iter().map(|old| &old.memtable);
+        let mut memtables = core::iter::once(&view.memtable).chain(immutables);
+        let mut tables = view.version.tables().map(|(_, table)| table.meta());
+        let hides_some = memtables.any(|memtable| memtable.has_ranges())
+            || tables.any(|meta| meta.has_ranges() && meta.last_seqno > since);
         let mut children: Vec<BoxCursor> = Vec::new();
         let immutables = view.immutables.iter().map(|old| &old.memtable);
         for memtable in core::iter::once(&view.memtable).chain(immutables) {
@@ -49,7 +56,7 @@ impl Db {
             Arc::clone(&view.version),
             since,
             last_seqno,
-            spent_seqno <= since,
+            spent_seqno <= since && !hides_some,
         ))
     }
 }

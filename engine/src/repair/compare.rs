@@ -8,7 +8,8 @@ use core::cmp::Ordering;
 use crate::cursor::MergeCursor;
 use crate::entry::{BoxCursor, EntryCursor};
 use crate::error::Result;
-use crate::table::{Fill, LiveTable, TableCursor, TableOpener};
+use crate::table::{Fill, LiveTable, RunFragments, TableCursor, TableOpener};
+use crate::tombstone::FragmentSource;
 use crate::types::{KeyKind, SEQNO_MAX};
 
 /// A table with what is known of it.
@@ -24,7 +25,7 @@ pub(super) struct Side<'a> {
 /// deeper a level, lies above one that it overlaps: to get below it would have been merged with it.
 /// Otherwise the first key that both hold tells. Where that cannot be read, the older file does not
 /// lie below the younger one, which was written for a deeper level.
-pub(super) fn newer(opener: &TableOpener, a: &Side<'_>, b: &Side<'_>) -> Result<Ordering> {
+pub(super) fn newer(opener: &Arc<TableOpener>, a: &Side<'_>, b: &Side<'_>) -> Result<Ordering> {
     let (first, second) = (a.table.meta(), b.table.meta());
     if first.first_seqno > second.last_seqno {
         return Ok(Ordering::Less);
@@ -50,7 +51,11 @@ pub(super) fn newer(opener: &TableOpener, a: &Side<'_>, b: &Side<'_>) -> Result<
     }))
 }
 
-fn by_contents(opener: &TableOpener, a: &Arc<LiveTable>, b: &Arc<LiveTable>) -> Result<Ordering> {
+fn by_contents(
+    opener: &Arc<TableOpener>,
+    a: &Arc<LiveTable>,
+    b: &Arc<LiveTable>,
+) -> Result<Ordering> {
     let (mut left, mut right) = (cursor(opener, a)?, cursor(opener, b)?);
     left.seek(&b.meta().smallest, SEQNO_MAX)?;
     right.seek(&a.meta().smallest, SEQNO_MAX)?;
@@ -70,21 +75,51 @@ fn by_contents(opener: &TableOpener, a: &Arc<LiveTable>, b: &Arc<LiveTable>) -> 
             },
         }
     }
-    Ok(Ordering::Equal)
+    Ok(
+        match (covers_older(opener, a, b)?, covers_older(opener, b, a)?) {
+            (Some(true), _) | (_, Some(false)) => Ordering::Less,
+            (Some(false), _) | (_, Some(true)) => Ordering::Greater,
+            _ => Ordering::Equal,
+        },
+    )
 }
 
-fn cursor(opener: &TableOpener, table: &Arc<LiveTable>) -> Result<TableCursor> {
+/// Is the first range tombstone of `a` that covers an entry of `b` newer than that?
+fn covers_older(
+    opener: &Arc<TableOpener>,
+    a: &Arc<LiveTable>,
+    b: &Arc<LiveTable>,
+) -> Result<Option<bool>> {
+    let mut fragments = RunFragments::new(core::slice::from_ref(a), opener, &b.meta().smallest);
+    let mut entries = cursor(opener, b)?;
+    while let Some(fragment) = fragments.next()? {
+        entries.seek(&fragment.start, SEQNO_MAX)?;
+        let Some(entry) = entries.current() else {
+            break;
+        };
+        if *entry.key < *fragment.end {
+            return Ok(Some(fragment.next_newer(entry.seqno).is_some()));
+        }
+    }
+    Ok(None)
+}
+
+fn cursor(opener: &Arc<TableOpener>, table: &Arc<LiveTable>) -> Result<TableCursor> {
     Ok(table.reader(opener)?.cursor(Fill::Pass))
 }
 
 /// Does `outputs` hold, of each key in `inputs`, its newest entry or a newer one? A tombstone may be
 /// wanting where no other table can hold older entries of its key.
 pub(super) fn covers(
-    opener: &TableOpener,
+    opener: &Arc<TableOpener>,
     inputs: Vec<Arc<LiveTable>>,
     outputs: Vec<Arc<LiveTable>>,
     may_be_below: &dyn Fn(&[u8]) -> bool,
 ) -> Result<bool> {
+    if inputs.iter().any(|table| table.meta().has_ranges()) {
+        // What they hide is in no output, and an output may hold nothing else.
+        return Ok(false);
+    }
     let merge = |tables: Vec<Arc<LiveTable>>| -> Result<MergeCursor> {
         let children = tables
             .iter()

@@ -102,7 +102,7 @@ pub fn repair(
     };
     let files = env.fs.list()?;
     let mut repair = Repair {
-        opener: opener(&place, &Arc::new(Cache::new(options.cache_len)), 0),
+        opener: Arc::new(opener(&place, &Arc::new(Cache::new(options.cache_len)), 0)),
         options,
         next_number: AtomicU64::new(number_after(&files)),
         place,
@@ -127,7 +127,7 @@ struct Found {
 
 struct Repair<'a> {
     place: Place,
-    opener: TableOpener,
+    opener: Arc<TableOpener>,
     options: &'a Options,
     next_number: AtomicU64,
     /// What will be committed.

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! meta block: | table meta | partition count varint | partition | ... |
+//!             | partition count varint | partition | ... |  of range tombstones, where there are any
 //!             | sections, where table meta says that there are any |
 //! partition:  | separator bytes | seqno varint | index handle | filter flag u8 | filter handle? |
 //! ```
@@ -61,14 +62,31 @@ pub(crate) fn separator(last: (&[u8], SeqNo), next: &[u8]) -> (Vec<u8>, SeqNo) {
     (shorter, 0)
 }
 
+/// What leads to everything in a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Partitions {
+    pub(crate) entries: Vec<Partition>,
+    pub(crate) ranges: Vec<Partition>,
+}
+
 /// Encodes the meta block.
 pub(crate) fn encode_meta(
     meta: &TableMeta,
-    partitions: &[Partition],
+    partitions: &Partitions,
     sections: &Sections,
     out: &mut Vec<u8>,
 ) {
     meta.encode(out);
+    encode_partitions(&partitions.entries, out);
+    if meta.has_ranges() {
+        encode_partitions(&partitions.ranges, out);
+    }
+    if meta.with_sections {
+        sections.encode(out);
+    }
+}
+
+fn encode_partitions(partitions: &[Partition], out: &mut Vec<u8>) {
     put_varint(out, partitions.len() as u64);
     for partition in partitions {
         put_bytes(out, &partition.separator.0);
@@ -79,23 +97,36 @@ pub(crate) fn encode_meta(
             filter.encode(out);
         }
     }
-    if meta.with_sections {
-        sections.encode(out);
-    }
 }
 
 /// Decodes the meta block.
-pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Vec<Partition>, Sections)> {
+pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Partitions, Sections)> {
     let mut reader = Reader::new(bytes);
     let meta = TableMeta::decode(&mut reader)?;
+    let mut partitions = Partitions {
+        entries: decode_partitions(&mut reader)?,
+        ranges: Vec::new(),
+    };
+    if meta.has_ranges() {
+        partitions.ranges = decode_partitions(&mut reader)?;
+    }
+    let sections = match meta.with_sections {
+        true => Sections::decode(&mut reader)?,
+        false => Sections::default(),
+    };
+    reader.finish()?;
+    Ok((meta, partitions, sections))
+}
+
+fn decode_partitions(reader: &mut Reader<'_>) -> Result<Vec<Partition>> {
     let count = reader.varint()?;
     let mut partitions = Vec::new();
     for _ in 0..count {
         let separator = (reader.bytes()?.to_vec(), reader.varint()?);
-        let index = BlockHandle::decode(&mut reader)?;
+        let index = BlockHandle::decode(reader)?;
         let filter = match reader.u8()? {
             0 => None,
-            1 => Some(BlockHandle::decode(&mut reader)?),
+            1 => Some(BlockHandle::decode(reader)?),
             _ => return Err(Error::unsupported("unknown filter").part("table meta")),
         };
         partitions.push(Partition {
@@ -104,12 +135,7 @@ pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Vec<Partition>, Se
             filter,
         });
     }
-    let sections = match meta.with_sections {
-        true => Sections::decode(&mut reader)?,
-        false => Sections::default(),
-    };
-    reader.finish()?;
-    Ok((meta, partitions, sections))
+    Ok(partitions)
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl NewerCursor {
                 self.block += 1;
                 self.table.named(index.next())?;
             } else {
-                let Some(partition) = self.table.partitions.get(self.partition) else {
+                let Some(partition) = self.table.partitions.entries.get(self.partition) else {
                     return Ok(false);
                 };
                 if !self.bounds.is_partition_newer(self.partition, self.since) {

@@ -17,7 +17,7 @@ use crate::filter::may_contain;
 use crate::sync::RwLock;
 use crate::table::entries::EntriesCursor;
 use crate::table::extra::{Bounds, Sections};
-use crate::table::index::{Partition, decode_meta, partition_for};
+use crate::table::index::{Partition, Partitions, decode_meta, partition_for};
 use crate::table::meta::TableMeta;
 use crate::table::readahead::Readahead;
 use crate::table::sink::{BlockSource, TableOpener};
@@ -81,7 +81,7 @@ pub(crate) struct TableReader {
     first_seqno: SeqNo,
     last_seqno: SeqNo,
     sections: Sections,
-    pub(super) partitions: Vec<Partition>,
+    pub(super) partitions: Partitions,
     pub(super) cache: Arc<Cache<Block>>,
     rows: Arc<Cache<Row>>,
 }
@@ -110,9 +110,22 @@ impl TableReader {
         })
     }
 
-    /// The newest entry of `key` at or before `seqno`; a tombstone is an entry too.
-    /// `hash` is the filter hash of `key`.
-    pub(crate) fn find(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Result<Option<Value>> {
+    /// The newest entry of `key` at or before `seqno`; a tombstone is an entry too, also one that
+    /// covers a range. `hash` is the filter hash of `key`.
+    pub(crate) fn find(
+        self: &Arc<Self>,
+        key: &[u8],
+        hash: u64,
+        seqno: SeqNo,
+    ) -> Result<Option<Value>> {
+        let found = self.find_entry(key, hash, seqno)?;
+        if !self.has_ranges() {
+            return Ok(found);
+        }
+        Ok(Value::unless_covered(found, self.covering(key, seqno)?))
+    }
+
+    fn find_entry(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Result<Option<Value>> {
         if !self.may_hold(key, hash, seqno)? {
             return Ok(None);
         }
@@ -128,8 +141,8 @@ impl TableReader {
 
     /// `false`: the filter knows that the key is not here.
     pub(super) fn may_hold(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Result<bool> {
-        let index = partition_for(&self.partitions, key, seqno);
-        let Some(partition) = self.partitions.get(index) else {
+        let index = partition_for(&self.partitions.entries, key, seqno);
+        let Some(partition) = self.partitions.entries.get(index) else {
             return Ok(false);
         };
         match &partition.filter {
@@ -143,8 +156,8 @@ impl TableReader {
 
     /// The data block that would hold the key.
     pub(super) fn locate(&self, key: &[u8], seqno: SeqNo) -> Result<Option<BlockHandle>> {
-        let index = partition_for(&self.partitions, key, seqno);
-        let Some(partition) = self.partitions.get(index) else {
+        let index = partition_for(&self.partitions.entries, key, seqno);
+        let Some(partition) = self.partitions.entries.get(index) else {
             return Ok(None);
         };
         let mut index = self.index_cursor(partition, Fill::Keep)?;
@@ -198,6 +211,11 @@ impl TableReader {
         (row.key == key).then(|| row.value.clone())
     }
 
+    /// Are there range tombstones?
+    pub(super) const fn has_ranges(&self) -> bool {
+        !self.partitions.ranges.is_empty()
+    }
+
     /// The bounds of its data blocks, where they are known.
     pub(super) fn bounds(&self) -> Result<Option<Bounds>> {
         let Some(handle) = &self.sections.bounds else {
@@ -210,15 +228,15 @@ impl TableReader {
 
     /// Keys that cut the table into parts of about the same length.
     pub(crate) fn separators(&self) -> impl Iterator<Item = &[u8]> {
-        self.partitions
-            .iter()
-            .map(|part| part.separator.0.as_slice())
+        let partitions = self.partitions.entries.iter();
+        partitions.map(|part| part.separator.0.as_slice())
     }
 
     /// A cursor over all entries.
     pub(crate) fn cursor(self: &Arc<Self>, fill: Fill) -> TableCursor {
         TableCursor {
             table: Arc::clone(self),
+            section: Section::Entries,
             fill,
             readahead: match fill {
                 Fill::Keep => Readahead::default(),
@@ -227,6 +245,14 @@ impl TableReader {
             partition: 0,
             index: None,
             data: None,
+        }
+    }
+
+    /// A cursor over all range tombstones.
+    pub(super) fn range_cursor(self: &Arc<Self>) -> TableCursor {
+        TableCursor {
+            section: Section::Ranges,
+            ..self.cursor(Fill::Keep)
         }
     }
 
@@ -293,9 +319,17 @@ pub(crate) enum Fill {
     Pass,
 }
 
+/// What a cursor walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    Entries,
+    Ranges,
+}
+
 /// Walks a table.
 pub(crate) struct TableCursor {
     table: Arc<TableReader>,
+    section: Section,
     fill: Fill,
     readahead: Readahead,
     partition: usize,
@@ -304,11 +338,18 @@ pub(crate) struct TableCursor {
 }
 
 impl TableCursor {
+    fn partitions(&self) -> &[Partition] {
+        match self.section {
+            Section::Entries => &self.table.partitions.entries,
+            Section::Ranges => &self.table.partitions.ranges,
+        }
+    }
+
     /// Opens the index of a partition; `false` where there is no such partition.
     fn open_partition(&mut self, partition: usize) -> Result<bool> {
         self.data = None;
         self.index = None;
-        let Some(found) = self.table.partitions.get(partition) else {
+        let Some(found) = self.partitions().get(partition) else {
             return Ok(false);
         };
         self.index = Some(self.table.index_cursor(found, self.fill)?);
@@ -326,9 +367,16 @@ impl TableCursor {
             .table
             .named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
         let (table, readahead) = (&self.table, &mut self.readahead);
-        let read = || readahead.read(&table.source, &handle, BlockKind::Data);
-        let block = table.block_by(&handle, BlockKind::Data, self.fill, read)?;
-        let data = EntriesCursor::new(block, table.with_digests);
+        let kind = match self.section {
+            Section::Entries => BlockKind::Data,
+            Section::Ranges => BlockKind::RangeTombstones,
+        };
+        let read = || readahead.read(&table.source, &handle, kind);
+        let block = table.block_by(&handle, kind, self.fill, read)?;
+        let data = match self.section {
+            Section::Entries => EntriesCursor::new(block, table.with_digests),
+            Section::Ranges => EntriesCursor::over_ranges(block, table.with_digests),
+        };
         self.data = Some(data.map_err(|error| table.at(error, &handle))?);
         Ok(true)
     }
@@ -387,7 +435,7 @@ impl EntryCursor for TableCursor {
     }
 
     fn seek(&mut self, key: &[u8], seqno: SeqNo) -> Result<()> {
-        let partition = partition_for(&self.table.partitions, key, seqno);
+        let partition = partition_for(self.partitions(), key, seqno);
         if self.open_partition(partition)? && self.move_index(|index| index.seek(key, seqno))? {
             self.move_data(|data| data.seek(key, seqno))?;
         }
@@ -395,7 +443,7 @@ impl EntryCursor for TableCursor {
     }
 
     fn seek_back(&mut self, key: &[u8], seqno: SeqNo) -> Result<()> {
-        let partition = partition_for(&self.table.partitions, key, seqno);
+        let partition = partition_for(self.partitions(), key, seqno);
         if !self.open_partition(partition)? {
             return self.seek_last();
         }
@@ -406,7 +454,7 @@ impl EntryCursor for TableCursor {
     }
 
     fn seek_last(&mut self) -> Result<()> {
-        let last = self.table.partitions.len().wrapping_sub(1);
+        let last = self.partitions().len().wrapping_sub(1);
         if self.open_partition(last)? && self.move_index(EntriesCursor::seek_last)? {
             self.move_data(EntriesCursor::seek_last)?;
         }
