@@ -23,7 +23,8 @@ fn edits_stay_small_whatever_the_size_of_a_level() {
             put(&db, format!("{i:06}").as_bytes(), &[7; 40]);
         }
         db.compact_all(&mut |_| ()).unwrap();
-        let tables = db.stats().levels.iter().map(|level| level.table_count);
+        let levels = db.stats().levels;
+        let tables = levels.iter().map(|level| level.table_count);
         assert!(count < 1000 || tables.sum::<usize>() > 100);
         let manifest = manifest_of(&db);
         let len = || fs.contents(manifest).unwrap().len();
