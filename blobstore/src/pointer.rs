@@ -93,6 +93,13 @@ impl Shape {
         offset >> self.frame_log2..((end - 1) >> self.frame_log2) + 1
     }
 
+    /// The bytes of all frames that bytes `offset..offset + len` touch.
+    pub(crate) fn span(self, offset: u64, len: u64) -> Range<u64> {
+        let touched = self.touched(offset, len);
+        let end = (touched.end << self.frame_log2).min(self.raw_len);
+        touched.start << self.frame_log2..end
+    }
+
     /// Which part of frame `index` belongs to bytes `offset..offset + len` of the value.
     pub(crate) fn part(self, index: u64, offset: u64, len: u64) -> Range<usize> {
         let frame_start = index << self.frame_log2;

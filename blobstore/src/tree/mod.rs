@@ -35,6 +35,7 @@ use crate::pins::Pins;
 
 pub use batch::{BlobBatch, Staged};
 pub use collect::Garbage;
+pub use read::Window;
 pub use scan::{Scan, ValueRef};
 pub use verify::VerifyReport;
 

@@ -22,6 +22,19 @@ pub(super) enum Found {
     Blob(Blob),
 }
 
+/// A stretch of a value: the whole frames that a range touches, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Where in the value the bytes begin.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Bytes of the whole value.
+    pub value_len: u64,
+    /// Are they the whole value?
+    pub is_whole: bool,
+}
+
 /// A value in an open blob file; it stays readable whatever happens to the file's name.
 pub(super) struct Blob {
     pub(super) pointer: BlobPointer,
@@ -126,6 +139,29 @@ impl Core {
         }
     }
 
+    fn get_window(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Window>> {
+        Ok(match self.find(key, None)? {
+            None => None,
+            Some(Found::Inline(bytes)) => Some(Window {
+                offset: 0,
+                value_len: bytes.len() as u64,
+                bytes,
+                is_whole: true,
+            }),
+            Some(Found::Blob(blob)) => {
+                let mut bytes = Vec::new();
+                let touched = blob.pointer.shape.span(offset, len as u64);
+                blob.read(touched.start, touched.end - touched.start, &mut bytes)?;
+                Some(Window {
+                    offset: touched.start,
+                    value_len: blob.len(),
+                    is_whole: bytes.len() as u64 == blob.len(),
+                    bytes,
+                })
+            }
+        })
+    }
+
     fn len_of(&self, key: &[u8], at: Option<&Snapshot>) -> Result<Option<u64>> {
         let Some(Value { kind, bytes, .. }) = self.db.get(key, at)? else {
             return Ok(None);
@@ -157,6 +193,15 @@ impl BlobTree {
     /// As [`BlobTree::get`].
     pub fn get_range(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Vec<u8>>> {
         self.core.get_range(key, offset, len, None)
+    }
+
+    /// As [`BlobTree::get_range`], with everything else that had to be decoded for it: for callers
+    /// who keep what they have paid for.
+    ///
+    /// # Errors
+    /// As [`BlobTree::get`].
+    pub fn get_window(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Window>> {
+        self.core.get_window(key, offset, len)
     }
 
     /// Bytes of the value of `key`, without reading it.
