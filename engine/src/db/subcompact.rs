@@ -3,6 +3,8 @@
 //! - Pieces are disjoint ranges of keys; their outputs commit together, in one edit, or not at all.
 //! - How the work is cut depends on the tables alone, so that the same store comes out on every
 //!   machine, with threads or without.
+//! - A thread that finds no piece left seals blocks for those that still merge; a compaction that
+//!   cannot be cut is shared in this way from its beginning.
 //! - Whoever began the compaction works on it too, flushes memtables that wait, and returns only
 //!   when every thread has let go.
 //! - The first error ends all pieces; what they wrote is removed by whoever began the compaction.
@@ -23,9 +25,15 @@ use crate::error::{Error, Result};
 use crate::hook::IndirectHook;
 use crate::options::Options;
 use crate::sync::{Condvar, Mutex};
-use crate::table::{Fill, LiveTable, TableOpener, TableWriter};
+use crate::table::{Fill, LiveTable, SealQueue, TableOpener, TableWriter};
 use crate::types::SeqNo;
 use crate::version::Version;
+
+/// Threads that merge and seal one piece together at most: sealing is about two thirds of the work.
+const THREAD_COUNT_MAX: usize = 3;
+
+/// Data blocks of input from which on it is worth a thread to seal those of the output.
+const SHARED_COUNT_MIN: u64 = 8;
 
 /// How long whoever waits for other threads leaves full memtables alone.
 const NAP: Duration = Duration::from_millis(20);
@@ -44,6 +52,8 @@ pub(super) struct Subcompactions {
     /// Where pieces begin, but for the first.
     boundaries: Vec<Vec<u8>>,
     is_canceled: AtomicBool,
+    /// Blocks of all pieces that wait to be sealed.
+    seals: Arc<SealQueue>,
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -53,6 +63,8 @@ pub(super) struct Subcompactions {
 struct State {
     /// The next piece that nobody works on.
     next: usize,
+    /// Pieces that somebody works on.
+    running_count: usize,
     /// Threads at work.
     worker_count: usize,
     outputs: Vec<Option<Output>>,
@@ -68,6 +80,20 @@ impl Drop for Worker<'_> {
     fn drop(&mut self) {
         self.0.state.lock().worker_count -= 1;
         self.0.ended.notify_all();
+    }
+}
+
+/// A piece that is worked on; the last one that ends sends the helpers home.
+struct Running<'a>(&'a Subcompactions);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.running_count -= 1;
+        let is_last = state.next == state.outputs.len() || self.0.is_canceled();
+        if state.running_count == 0 && is_last {
+            self.0.seals.close();
+        }
     }
 }
 
@@ -97,6 +123,7 @@ impl Subcompactions {
             snapshots: db.snapshots.seqnos(),
             boundaries,
             is_canceled: AtomicBool::new(false),
+            seals: SealQueue::new(&db.opener.scratches),
             state: Mutex::new(State {
                 outputs,
                 ..State::default()
@@ -105,24 +132,33 @@ impl Subcompactions {
         })
     }
 
-    /// Works on one piece after the other until none is left.
+    /// Works on one piece after the other until none is left, then helps with those of others.
     fn work(&self, between: &mut dyn FnMut() -> Result<()>) {
         self.state.lock().worker_count += 1;
         let _worker = Worker(self);
-        loop {
-            let index = {
-                let mut state = self.state.lock();
-                if state.next == state.outputs.len() || self.is_canceled() {
-                    return;
-                }
-                state.next += 1;
-                state.next - 1
-            };
+        while let Some(index) = self.next_piece() {
+            let _running = Running(self);
             match self.run_piece(index, between) {
                 Ok(output) => self.state.lock().outputs[index] = Some(output),
                 Err(error) => self.cancel(error),
             }
         }
+        self.seals.help(NAP, &mut || {
+            if let Err(error) = between() {
+                self.cancel(error);
+            }
+        });
+    }
+
+    /// A piece that nobody works on yet.
+    fn next_piece(&self) -> Option<usize> {
+        let mut state = self.state.lock();
+        if state.next == state.outputs.len() || self.is_canceled() {
+            return None;
+        }
+        state.next += 1;
+        state.running_count += 1;
+        Some(state.next - 1)
     }
 
     fn run_piece(&self, index: usize, between: &mut dyn FnMut() -> Result<()>) -> Result<Output> {
@@ -133,7 +169,7 @@ impl Subcompactions {
         let mut new_table = || {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
             self.state.lock().numbers.push(number);
-            let sink = self.opener.create(number)?;
+            let sink = self.opener.create(number)?.sealed_at(&self.seals);
             Ok(TableWriter::new(sink, number, &self.options))
         };
         let job = Job {
@@ -281,10 +317,15 @@ impl Db {
         })
     }
 
-    /// Threads for the pieces beyond the first, as far as there are any to be had.
+    /// Threads beyond this one, as far as they help and are to be had.
     fn spawn_workers(&self, pieces: &Arc<Subcompactions>) -> Vec<Box<dyn Task>> {
+        let block_count = pieces.plan.input_len() / self.options.block_len.max(1) as u64;
+        let thread_count = match block_count {
+            SHARED_COUNT_MIN.. => THREAD_COUNT_MAX * (pieces.boundaries.len() + 1),
+            _ => pieces.boundaries.len() + 1,
+        };
         let mut tasks = Vec::new();
-        for _ in &pieces.boundaries {
+        for _ in 1..thread_count {
             let busy = self.extra_workers.fetch_add(1, Ordering::AcqRel) + 1;
             let extra = Extra(Arc::clone(&self.extra_workers));
             if busy >= self.env.spawner.parallelism() {

@@ -85,6 +85,14 @@ impl EntriesBuilder {
         &self.bytes
     }
 
+    /// The whole block. A new one begins in `memory`.
+    pub(crate) fn take(&mut self, memory: Vec<u8>) -> Vec<u8> {
+        self.finish();
+        let block = core::mem::replace(&mut self.bytes, memory);
+        self.clear();
+        block
+    }
+
     /// Begins a new block.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();

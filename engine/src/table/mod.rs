@@ -9,12 +9,14 @@ mod many;
 mod meta;
 mod readahead;
 mod reader;
+mod sealing;
 mod sink;
 mod writer;
 
 pub(crate) use many::Ask;
 pub(crate) use meta::TableMeta;
 pub(crate) use reader::{Fill, LiveTable, TableCursor};
+pub(crate) use sealing::SealQueue;
 pub(crate) use sink::TableOpener;
 pub(crate) use writer::TableWriter;
 

@@ -44,7 +44,11 @@ fn entries(count: u64) -> Vec<(String, SeqNo)> {
 }
 
 fn write(opener: &TableOpener, entries: &[(String, SeqNo)]) -> Arc<LiveTable> {
-    let mut writer = TableWriter::new(opener.create(5).unwrap(), 5, &options());
+    write_to(opener.create(5).unwrap(), entries)
+}
+
+fn write_to(sink: sink::BlockSink, entries: &[(String, SeqNo)]) -> Arc<LiveTable> {
+    let mut writer = TableWriter::new(sink, 5, &options());
     for (key, seqno) in entries {
         let value = format!("value of {key} at {seqno}");
         let (key, value) = (key.as_bytes(), value.as_bytes());
@@ -178,4 +182,35 @@ fn every_flipped_byte_is_an_error_or_harmless() {
         }
     }
     assert!(errors > whole.len());
+}
+
+/// Nobody helps, nobody but the writer may seal, four threads help: the same file comes out.
+#[test]
+fn helpers_change_no_byte() {
+    let spawner = crate::env::os::spawner();
+    let entries = entries(6000);
+    let mut files = Vec::new();
+    for helper_count in [None, Some(0), Some(4)] {
+        let fs = mem::MemFs::new();
+        let opener = opener(&mem::env_over(fs.clone(), 1), 0);
+        let mut sink = opener.create(5).unwrap();
+        let queue = SealQueue::new(&opener.scratches);
+        if helper_count.is_some() {
+            sink = sink.sealed_at(&queue);
+        }
+        let help = |_| {
+            let queue = Arc::clone(&queue);
+            let work = move || queue.help(core::time::Duration::from_millis(1), &mut || ());
+            spawner
+                .spawn("helper", alloc::boxed::Box::new(work))
+                .unwrap()
+        };
+        let helpers: Vec<_> = (0..helper_count.unwrap_or(0)).map(help).collect();
+        let table = write_to(sink, &entries);
+        queue.close();
+        helpers.into_iter().for_each(crate::env::Task::join);
+        files.push(fs.contents(table.meta().file()).unwrap());
+    }
+    assert!(files[0].len() > 100 * 512);
+    assert!(files.iter().all(|file| *file == files[0]));
 }

@@ -5,11 +5,14 @@
 //! - A partition covers about [`PARTITION_LEN`] bytes of index: one point read opens one small
 //!   index block, one small filter block and one data block, however large the table is.
 //! - Digests are checked as entries come in: a flipped bit in memory does not become durable.
+//! - A data block gets its place some blocks after it was filled; only then its index entry, and
+//!   what depends on that, is known. Until then other threads may seal it.
 //!
 //! ```text
 //! file: | header | data ... index filter | data ... index filter | ... | meta | footer |
 //! ```
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -36,11 +39,23 @@ pub(crate) struct TableWriter {
     filter_bits_per_key: u32,
     data: EntriesBuilder,
     index: EntriesBuilder,
-    /// Hashes of the keys of this partition.
+    /// Data blocks that have no place in the file yet.
+    waiting: VecDeque<Filled>,
+    /// Hashes of the keys of this partition, then of the blocks that wait, then of this block.
     hashes: Vec<u64>,
+    /// How many of them belong to this partition, and how many to this block.
+    partition_hash_count: usize,
+    block_hash_count: usize,
     partitions: Vec<Partition>,
     last: (Vec<u8>, SeqNo),
     scratch: Vec<u8>,
+}
+
+/// A data block, as it is before it is sealed.
+struct Filled {
+    /// Where it ends.
+    separator: (Vec<u8>, SeqNo),
+    hash_count: usize,
 }
 
 impl TableWriter {
@@ -58,7 +73,10 @@ impl TableWriter {
             filter_bits_per_key: options.filter_bits_per_key,
             data: EntriesBuilder::new(interval, with_digests),
             index: EntriesBuilder::new(interval, false),
+            waiting: VecDeque::new(),
             hashes: Vec::new(),
+            partition_hash_count: 0,
+            block_hash_count: 0,
             partitions: Vec::new(),
             last: (Vec::new(), 0),
             scratch: Vec::new(),
@@ -73,8 +91,9 @@ impl TableWriter {
             self.end_block(Some(entry.key))?;
         }
         let new_key = self.meta.entry_count == 0 || self.last.0 != entry.key;
-        if self.filter_bits_per_key > 0 && (new_key || self.hashes.is_empty()) {
+        if self.filter_bits_per_key > 0 && (new_key || self.block_hash_count == 0) {
             self.hashes.push(filter_hash(entry.key));
+            self.block_hash_count += 1;
         }
         if self.meta.entry_count == 0 {
             self.meta.smallest = entry.key.to_vec();
@@ -103,6 +122,7 @@ impl TableWriter {
             return Err(Error::invalid("a table must hold entries"));
         }
         self.end_block(None)?;
+        while self.place_next()? {}
         self.meta.largest.clone_from(&self.last.0);
         self.scratch.clear();
         encode_meta(&self.meta, &self.partitions, &mut self.scratch);
@@ -112,14 +132,32 @@ impl TableWriter {
         Ok((self.meta, file))
     }
 
+    /// Hands the block over to be sealed.
     fn end_block(&mut self, next: Option<&[u8]>) -> Result<()> {
-        let handle = self.sink.append(BlockKind::Data, self.data.finish())?;
-        self.data.clear();
+        let plain = self.data.take(self.sink.memory());
+        self.sink.begin(plain);
         let last = (self.last.0.as_slice(), self.last.1);
-        let (key, seqno) = match next {
-            Some(next) => separator(last, next),
-            None => (self.last.0.clone(), 0),
+        self.waiting.push_back(Filled {
+            separator: match next {
+                Some(next) => separator(last, next),
+                None => (self.last.0.clone(), 0),
+            },
+            hash_count: core::mem::take(&mut self.block_hash_count),
+        });
+        while self.sink.is_full() {
+            self.place_next()?;
+        }
+        Ok(())
+    }
+
+    /// Adds the first block that waits to the index; `false` where none waits.
+    fn place_next(&mut self) -> Result<bool> {
+        let (Some(handle), Some(filled)) = (self.sink.place_next()?, self.waiting.pop_front())
+        else {
+            return Ok(false);
         };
+        let (key, seqno) = filled.separator;
+        self.partition_hash_count += filled.hash_count;
         self.scratch.clear();
         handle.encode(&mut self.scratch);
         let (kind, value) = (KeyKind::Put, self.scratch.as_slice());
@@ -130,23 +168,27 @@ impl TableWriter {
             value,
             digest: None,
         });
-        if next.is_none() || self.index.len() >= PARTITION_LEN {
+        let is_last = self.waiting.is_empty();
+        if is_last || self.index.len() >= PARTITION_LEN {
             self.end_partition((key, seqno))?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn end_partition(&mut self, separator: (Vec<u8>, SeqNo)) -> Result<()> {
         let index = self.sink.append(BlockKind::Index, self.index.finish())?;
         self.index.clear();
+        let count = core::mem::take(&mut self.partition_hash_count);
+        let mut hashes: Vec<u64> = self.hashes.drain(..count).collect();
+        // A key whose versions lie in two blocks was counted in both.
+        hashes.dedup();
         let filter = if self.filter_bits_per_key > 0 {
             self.scratch.clear();
-            build_filter(&self.hashes, self.filter_bits_per_key, &mut self.scratch);
+            build_filter(&hashes, self.filter_bits_per_key, &mut self.scratch);
             Some(self.sink.append(BlockKind::Filter, &self.scratch)?)
         } else {
             None
         };
-        self.hashes.clear();
         self.partitions.push(Partition {
             separator,
             index,
