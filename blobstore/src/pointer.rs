@@ -93,11 +93,11 @@ impl Shape {
         offset >> self.frame_log2..((end - 1) >> self.frame_log2) + 1
     }
 
-    /// The bytes of all frames that bytes `offset..offset + len` touch.
-    pub(crate) fn span(self, offset: u64, len: u64) -> Range<u64> {
-        let touched = self.touched(offset, len);
-        let end = (touched.end << self.frame_log2).min(self.raw_len);
-        touched.start << self.frame_log2..end
+    /// Offset and length of what these frames hold.
+    pub(crate) fn span_of(self, frames: Range<u64>) -> (u64, u64) {
+        let start = frames.start << self.frame_log2;
+        let end = (frames.end << self.frame_log2).min(self.raw_len);
+        (start, end.saturating_sub(start))
     }
 
     /// Which part of frame `index` belongs to bytes `offset..offset + len` of the value.

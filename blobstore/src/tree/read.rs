@@ -4,8 +4,10 @@
 //! - A pointer may move between being read and being followed: then it is looked up again. A pointer
 //!   that stays and leads to no file of the store is corruption.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use coffer_engine::cache::BlockCache;
 use coffer_engine::{Error, FileId, FileKind, KeyKind, Result, Snapshot, Value};
 
 use crate::blobfile::BlobReader;
@@ -15,6 +17,9 @@ use crate::tree::{BlobTree, Core, TreeSnapshot};
 
 /// Most bytes reserved before anything is read.
 const RESERVE_LEN_MAX: u64 = 16 << 20;
+
+/// Longest value whose frames go through the cache.
+const CACHED_LEN_MAX: u64 = 4 << 20;
 
 /// A value ready to be read: its bytes, or its frames.
 pub(super) enum Found {
@@ -40,6 +45,8 @@ pub(super) struct Blob {
     pub(super) pointer: BlobPointer,
     reader: BlobReader,
     frames: Vec<Frame>,
+    /// Where its frames stay, unless they would drive out everything else.
+    cache: Option<Arc<BlockCache>>,
 }
 
 impl Blob {
@@ -54,14 +61,12 @@ impl Blob {
             .min(self.len().saturating_sub(offset))
             .min(RESERVE_LEN_MAX);
         out.reserve(wanted as usize);
-        with_scratch(|scratch| {
-            self.reader.read(
-                self.pointer.shape,
-                &self.frames,
-                (offset, len),
-                scratch,
-                out,
-            )
+        let (shape, frames, range) = (self.pointer.shape, &self.frames, (offset, len));
+        with_scratch(|scratch| match &self.cache {
+            Some(cache) => self
+                .reader
+                .read_through(cache, shape, frames, range, scratch, out),
+            None => self.reader.read(shape, frames, range, scratch, out),
         })
     }
 }
@@ -73,10 +78,13 @@ impl Core {
             return Ok(None);
         };
         let frames = with_scratch(|scratch| reader.frames(&pointer, scratch))?;
+        let is_small = pointer.shape.raw_len <= CACHED_LEN_MAX;
+        let cache = self.frame_cache.as_ref().filter(|_| is_small).cloned();
         Ok(Some(Blob {
             pointer,
             reader,
             frames,
+            cache,
         }))
     }
 
@@ -150,10 +158,11 @@ impl Core {
             }),
             Some(Found::Blob(blob)) => {
                 let mut bytes = Vec::new();
-                let touched = blob.pointer.shape.span(offset, len as u64);
-                blob.read(touched.start, touched.end - touched.start, &mut bytes)?;
+                let shape = blob.pointer.shape;
+                let (offset, len) = shape.span_of(shape.touched(offset, len as u64));
+                blob.read(offset, len, &mut bytes)?;
                 Some(Window {
-                    offset: touched.start,
+                    offset,
                     value_len: blob.len(),
                     is_whole: bytes.len() as u64 == blob.len(),
                     bytes,

@@ -140,7 +140,7 @@ fn opener(place: &Place, cache: &Arc<Cache<Block>>, row_cache_len: usize) -> Tab
         store_id: place.store_id,
         transform: place.transform,
         cache: Arc::clone(cache),
-        rows: Arc::new(Cache::new(row_cache_len)),
+        rows: Arc::new(Cache::with_door(row_cache_len)),
         scratches: Arc::new(ScratchPool::new()),
     }
 }

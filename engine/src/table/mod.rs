@@ -7,6 +7,7 @@ mod entries;
 mod index;
 mod many;
 mod meta;
+mod point;
 mod readahead;
 mod reader;
 mod sealing;

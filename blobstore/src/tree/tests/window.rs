@@ -83,3 +83,41 @@ fn damage_beside_a_window_does_not_matter() {
     assert!(window.bytes == noise[..16 << 10]);
     assert!(tree.get_window(b"noise", 64 << 10, 4096).is_err());
 }
+
+/// What is in the cache needs no file, and what a file lost is not in the cache of the next opening.
+#[test]
+fn frames_stay_in_the_cache_until_their_file_goes() {
+    for cache_frames in [true, false] {
+        let (mut world, tree) = world();
+        let (noise, half) = (noise(128 << 10), value(300 << 10, 1));
+        tree.put(b"noise", &noise).unwrap();
+        tree.put(b"half", &half).unwrap();
+        tree.close().unwrap();
+        let opening = OpenOptions {
+            cache_frames,
+            ..OpenOptions::default()
+        };
+        let tree = BlobTree::open(world.env(), &credential(), &opening).unwrap();
+        let range = tree.get_range(b"half", 200_000, 70_000).unwrap().unwrap();
+        assert!(range == half[200_000..270_000]);
+        for _ in 0..2 {
+            assert!(tree.get(b"noise").unwrap().unwrap() == noise);
+            assert!(tree.get(b"half").unwrap().unwrap() == half);
+        }
+        let misses = tree.stats().cache_miss_count;
+        let [id] = *world.blobs() else {
+            panic!("one blob file")
+        };
+        let bytes = world.fs.contents(id).unwrap();
+        world.fs.set_contents(id, vec![0; bytes.len()]);
+        assert_eq!(tree.get(b"half").is_ok(), cache_frames);
+        assert_eq!(tree.get(b"noise").is_ok(), cache_frames);
+        if cache_frames {
+            assert_eq!(tree.stats().cache_miss_count, misses);
+            assert!(tree.stats().cache_len >= 428 << 10);
+        }
+        drop(tree);
+        let tree = world.open();
+        assert!(tree.and_then(|tree| tree.get(b"noise")).is_err());
+    }
+}
