@@ -50,7 +50,7 @@ impl Plan<'_> {
     /// # Errors
     /// When the run cannot begin, or the person asked to stop.
     pub fn run(&self, interrupt: &Interrupt, progress: &mut dyn FnMut(&str)) -> Outcome<Report> {
-        let work = WorkDir::create(self.dir)?;
+        let work = WorkDir::create(self.dir, "fs-compare")?;
         machine::require_free(work.root(), self.scale.free_len_min())?;
         let sources = self.gather(&work, interrupt, progress)?;
         let mut report = Report {

@@ -17,6 +17,7 @@ pub mod compare;
 pub mod data;
 pub mod failure;
 pub mod group;
+pub mod kv;
 pub mod machine;
 pub mod null;
 pub mod process;

@@ -6,12 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::{Context, Failure, Outcome};
 
 /// What the numbers were measured on.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Machine {
     /// Model name of the processor.
     pub cpu: String,
@@ -161,13 +161,36 @@ pub fn is_mounted(point: &Path) -> bool {
 /// Peak resident bytes of the process `pid` (VmHWM).
 #[must_use]
 pub fn peak_memory(pid: u32) -> Option<u64> {
+    status_len(pid, "VmHWM:")
+}
+
+/// Resident bytes of the process `pid` now (VmRSS).
+#[must_use]
+pub fn resident_memory(pid: u32) -> Option<u64> {
+    status_len(pid, "VmRSS:")
+}
+
+fn status_len(pid: u32, name: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace()
         .nth(1)?
         .parse::<u64>()
         .ok()
         .map(|kib| kib << 10)
+}
+
+/// Bytes that this process has handed to disks so far, by writes and by mappings.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn written_len() -> Outcome<u64> {
+    let text = fs::read_to_string("/proc/self/io").context("/proc/self/io")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    let len = line.and_then(|digits| digits.parse().ok());
+    len.ok_or_else(|| Failure::new("/proc/self/io tells no write_bytes"))
 }
 
 /// What the regular files of a directory tree take.

@@ -13,8 +13,6 @@ use crate::failure::{Context, Failure, Outcome};
 use crate::machine;
 use crate::process::{self, Interrupt};
 
-const PREFIX: &str = "fs-compare.";
-
 /// Owner of the directory of one run; dropping it unmounts and removes everything below.
 #[derive(Debug)]
 pub struct WorkDir {
@@ -35,15 +33,15 @@ pub struct Place {
 }
 
 impl WorkDir {
-    /// Makes a fresh directory below `parent`, after clearing what dead runs left there.
+    /// Makes a fresh directory below `parent`, after clearing what dead runs of `program` left there.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn create(parent: &Path) -> Outcome<Self> {
+    pub fn create(parent: &Path, program: &str) -> Outcome<Self> {
         fs::create_dir_all(parent).context(parent.display())?;
         let parent = parent.canonicalize().context(parent.display())?;
-        clear_leftovers(&parent);
-        let root = parent.join(format!("{PREFIX}{}", std::process::id()));
+        clear_leftovers(&parent, program);
+        let root = parent.join(format!("{program}.{}", std::process::id()));
         fs::create_dir(&root).context(root.display())?;
         fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).context(root.display())?;
         Ok(Self { root })
@@ -94,14 +92,15 @@ impl Drop for WorkDir {
     }
 }
 
-fn clear_leftovers(parent: &Path) {
+fn clear_leftovers(parent: &Path, program: &str) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;
     };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let pid = name
-            .strip_prefix(PREFIX)
+            .strip_prefix(program)
+            .and_then(|rest| rest.strip_prefix('.'))
             .and_then(|pid| pid.parse::<u32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let _ = remove_tree(&entry.path());
@@ -159,7 +158,7 @@ mod tests {
         let other = parent.path().join("fs-compare.notes");
         fs::create_dir_all(dead.join("sub")).unwrap();
         fs::create_dir(&other).unwrap();
-        let work = WorkDir::create(parent.path()).unwrap();
+        let work = WorkDir::create(parent.path(), "fs-compare").unwrap();
         assert!(!dead.exists() && other.exists());
         let place = work.place("x").unwrap();
         fs::write(place.store.join("file"), "x").unwrap();

@@ -8,12 +8,13 @@
 //! batch: | first seqno u64 | count u32 | flags u8 | ops length u32 | ops | digests u32 * count |
 //! op:    | kind u8 | key length varint | value length varint | key | value |
 //! ```
-//! All integers are little-endian; flag bit 0: digests follow (else that part is empty).
+//! All integers are little-endian; flag bit 0: digests follow (else that part is empty). A range
+//! tombstone has its start in place of the key and its end in place of the value.
 
 use alloc::vec::Vec;
 
 use crate::codec::{Reader, put_varint};
-use crate::entry::{EntryRef, KEY_LEN_MAX, VALUE_LEN_MAX, content_digest, stamp};
+use crate::entry::{BOUND_LEN_MAX, EntryRef, KEY_LEN_MAX, VALUE_LEN_MAX, content_digest, stamp};
 use crate::error::{Error, Result};
 use crate::types::{KeyKind, SeqNo};
 
@@ -57,6 +58,17 @@ impl WriteBatch {
         self.push(KeyKind::Delete, key, &[]);
     }
 
+    /// Removes all keys from `start` on, up to `end`, which stays. Nothing happens where `end` does
+    /// not stand behind `start`.
+    ///
+    /// Costs one small entry, however many keys there are. Both bounds may be one byte longer than
+    /// the longest key, so that there is an end behind every key.
+    pub fn delete_range(&mut self, start: &[u8], end: &[u8]) {
+        if start < end {
+            self.push(KeyKind::DeleteRange, start, end);
+        }
+    }
+
     /// How many operations there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -76,7 +88,8 @@ impl WriteBatch {
     }
 
     fn push(&mut self, kind: KeyKind, key: &[u8], value: &[u8]) {
-        self.oversized |= key.len() > KEY_LEN_MAX || value.len() > VALUE_LEN_MAX;
+        let (key_len_max, value_len_max) = lens_max(kind);
+        self.oversized |= key.len() > key_len_max || value.len() > value_len_max;
         self.ops.reserve(key.len() + value.len() + 11);
         self.ops.push(kind as u8);
         put_varint(&mut self.ops, key.len() as u64);
@@ -222,10 +235,23 @@ fn decode_op<'a>(ops: &mut Reader<'a>) -> Result<(KeyKind, &'a [u8], &'a [u8])> 
         .ok_or_else(|| Error::unsupported("unknown kind of entry").part("batch"))?;
     let key_len = ops.varint_u32()? as usize;
     let value_len = ops.varint_u32()? as usize;
-    if key_len > KEY_LEN_MAX || value_len > VALUE_LEN_MAX {
+    let (key_len_max, value_len_max) = lens_max(kind);
+    if key_len > key_len_max || value_len > value_len_max {
         return Err(Error::corruption("a key or value is too long").part("batch"));
     }
-    Ok((kind, ops.take(key_len)?, ops.take(value_len)?))
+    let (key, value) = (ops.take(key_len)?, ops.take(value_len)?);
+    if kind == KeyKind::DeleteRange && key >= value {
+        return Err(Error::corruption("a range ends before it begins").part("batch"));
+    }
+    Ok((kind, key, value))
+}
+
+/// How long key and value may be.
+const fn lens_max(kind: KeyKind) -> (usize, usize) {
+    match kind {
+        KeyKind::DeleteRange => (BOUND_LEN_MAX, BOUND_LEN_MAX),
+        _ => (KEY_LEN_MAX, VALUE_LEN_MAX),
+    }
 }
 
 #[cfg(test)]
@@ -240,6 +266,8 @@ mod tests {
         batch.put_indirect(b"beta", b"pointer");
         batch.delete(b"gamma");
         batch.put(b"", b"");
+        batch.delete_range(b"delta", b"epsilon");
+        batch.delete_range(b"same", b"same");
         batch
     }
 
@@ -248,14 +276,14 @@ mod tests {
         for with_digests in [false, true] {
             let mut payload = Vec::new();
             sample().encode(7, with_digests, &mut payload);
-            sample().encode(11, with_digests, &mut payload);
+            sample().encode(12, with_digests, &mut payload);
             let mut reader = Reader::new(&payload);
-            for first in [7, 11] {
+            for first in [7, 12] {
                 let (batch, count) = BatchRef::decode(&mut reader).unwrap();
-                assert_eq!((batch.first, count), (first, 4));
+                assert_eq!((batch.first, count), (first, 5));
                 let entries: Vec<_> = batch.entries().map(Result::unwrap).collect();
                 let keys: Vec<_> = entries.iter().map(|entry| entry.key).collect();
-                assert_eq!(keys, [&b"alpha"[..], b"beta", b"gamma", b""]);
+                assert_eq!(keys, [&b"alpha"[..], b"beta", b"gamma", b"", b"delta"]);
                 for (i, entry) in entries.iter().enumerate() {
                     assert_eq!(entry.seqno, first + i as u64);
                     assert_eq!(entry.digest.is_some(), with_digests);

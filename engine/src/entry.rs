@@ -18,6 +18,9 @@ use crate::types::{KeyKind, SEQNO_MAX, SeqNo};
 /// Longest key in bytes.
 pub(crate) const KEY_LEN_MAX: usize = 32 * 1024;
 
+/// Longest bound of a range in bytes: right behind the longest key stands one byte more.
+pub(crate) const BOUND_LEN_MAX: usize = KEY_LEN_MAX + 1;
+
 /// Longest value in bytes; larger ones belong into blob files.
 pub(crate) const VALUE_LEN_MAX: usize = 8 * 1024 * 1024;
 
@@ -43,6 +46,21 @@ pub struct Value {
     pub bytes: Vec<u8>,
     /// When it was written.
     pub seqno: SeqNo,
+}
+
+impl Value {
+    /// What a place says that found `found`, and a range tombstone with this number; 0: it found
+    /// none.
+    pub(crate) fn unless_covered(found: Option<Self>, covering: SeqNo) -> Option<Self> {
+        if covering == 0 || found.as_ref().is_some_and(|value| value.seqno > covering) {
+            return found;
+        }
+        Some(Self {
+            kind: KeyKind::Delete,
+            bytes: Vec::new(),
+            seqno: covering,
+        })
+    }
 }
 
 /// An entry where it lies.
@@ -179,7 +197,12 @@ mod tests {
 
     #[test]
     fn trailer_round_trips() {
-        for kind in [KeyKind::Delete, KeyKind::Put, KeyKind::Indirect] {
+        for kind in [
+            KeyKind::Delete,
+            KeyKind::Put,
+            KeyKind::Indirect,
+            KeyKind::DeleteRange,
+        ] {
             for seqno in [0, 1, SEQNO_MAX] {
                 assert_eq!(unpack(pack(seqno, kind)), Some((seqno, kind)));
             }

@@ -52,6 +52,7 @@ mod options;
 pub mod stats;
 pub mod sync;
 mod table;
+mod tombstone;
 mod types;
 mod version;
 mod wal;

@@ -4,6 +4,7 @@
 //! - Each entry is one allocation: key and value side by side.
 //! - A cursor copies a few entries at a time, so that no lock is held between two calls.
 //! - Where the store asks for digests every entry has one.
+//! - Range tombstones stand beside the entries, as fragments; who has none does not look.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -18,6 +19,7 @@ use crate::batch::BatchRef;
 use crate::entry::{EntryCursor, EntryRef, Value, compare, pack, unpack};
 use crate::error::Result;
 use crate::sync::RwLock;
+use crate::tombstone::{Fragment, FragmentMap, FragmentSource, Window};
 use crate::types::{KeyKind, SEQNO_MAX, SeqNo};
 
 /// What an entry costs beyond its bytes: the node, its share of the tree, the allocation.
@@ -113,6 +115,8 @@ pub(crate) struct Memtable {
     byte_len: AtomicUsize,
     count: AtomicUsize,
     has_pointers: AtomicBool,
+    ranges: RwLock<FragmentMap>,
+    has_ranges: AtomicBool,
 }
 
 impl Memtable {
@@ -123,6 +127,8 @@ impl Memtable {
             byte_len: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             has_pointers: AtomicBool::new(false),
+            ranges: RwLock::default(),
+            has_ranges: AtomicBool::new(false),
         }
     }
 
@@ -134,11 +140,17 @@ impl Memtable {
         let mut nodes = self.nodes.write();
         for entry in batch.entries() {
             let entry = entry?;
+            added_count += 1;
+            if entry.kind == KeyKind::DeleteRange {
+                // Readers who see it come later.
+                self.has_ranges.store(true, Memory::Relaxed);
+                added_len += self.ranges.write().insert(&entry, self.with_digests)?;
+                continue;
+            }
             let mut data = Vec::with_capacity(entry.key.len() + entry.value.len());
             data.extend_from_slice(entry.key);
             data.extend_from_slice(entry.value);
             added_len += data.len() + NODE_LEN;
-            added_count += 1;
             has_pointers |= entry.kind == KeyKind::Indirect;
             let digest = match entry.digest {
                 Some(digest) => digest,
@@ -161,8 +173,18 @@ impl Memtable {
         Ok(added_count as u32)
     }
 
-    /// The newest entry of `key` at or before `seqno`; a tombstone is an entry too.
+    /// The newest entry of `key` at or before `seqno`; a tombstone is an entry too, also one that
+    /// covers a range.
     pub(crate) fn find(&self, key: &[u8], seqno: SeqNo) -> Result<Option<Value>> {
+        let found = self.find_entry(key, seqno)?;
+        if !self.has_ranges() {
+            return Ok(found);
+        }
+        let covering = self.ranges.read().covering(key, seqno)?;
+        Ok(Value::unless_covered(found, covering))
+    }
+
+    fn find_entry(&self, key: &[u8], seqno: SeqNo) -> Result<Option<Value>> {
         let nodes = self.nodes.read();
         let from: &dyn Place = &(key, seqno);
         let found = nodes
@@ -201,6 +223,24 @@ impl Memtable {
         self.has_pointers.load(Memory::Relaxed)
     }
 
+    /// Are there range tombstones?
+    pub(crate) fn has_ranges(&self) -> bool {
+        self.has_ranges.load(Memory::Relaxed)
+    }
+
+    /// The stretch around `key` that is covered as `key` is, for a reader at `seqno`.
+    pub(crate) fn window(&self, key: &[u8], seqno: SeqNo) -> Result<Window> {
+        self.ranges.read().window(key, seqno)
+    }
+
+    /// Its range tombstones.
+    pub(crate) fn fragments(self: &Arc<Self>) -> impl FragmentSource + use<> {
+        MemtableFragments {
+            memtable: Arc::clone(self),
+            last: None,
+        }
+    }
+
     /// What a flipped bit in memory does: the first entry has another value from now on.
     #[cfg(test)]
     pub(crate) fn flip_a_bit(&self) {
@@ -219,6 +259,24 @@ impl Memtable {
             index: 0,
             batch_len: FIRST_BATCH_LEN,
         }
+    }
+}
+
+/// Walks the range tombstones of a memtable that takes no more.
+struct MemtableFragments {
+    memtable: Arc<Memtable>,
+    /// Where the fragment given last begins.
+    last: Option<Vec<u8>>,
+}
+
+impl FragmentSource for MemtableFragments {
+    fn next(&mut self) -> Result<Option<Fragment>> {
+        let next = self.memtable.ranges.read();
+        let next = next.next(self.last.as_deref()).cloned();
+        if let Some(next) = &next {
+            self.last = Some(next.start.clone());
+        }
+        Ok(next)
     }
 }
 

@@ -127,6 +127,8 @@ pub enum KeyKind {
     Put = 1,
     /// The value is a pointer that only the layer above understands.
     Indirect = 2,
+    /// All keys from this one on are gone, up to the one that follows, which is not among them.
+    DeleteRange = 3,
 }
 
 impl KeyKind {
@@ -137,6 +139,7 @@ impl KeyKind {
             0 => Some(Self::Delete),
             1 => Some(Self::Put),
             2 => Some(Self::Indirect),
+            3 => Some(Self::DeleteRange),
             _ => None,
         }
     }

@@ -105,8 +105,13 @@ impl Run {
         let mut next = self.states.last().unwrap().clone();
         let mut batch = WriteBatch::new();
         for _ in 0..self.rng.below(8) + 1 {
-            let key = format!("{:03}", self.rng.below(200)).into_bytes();
-            if self.rng.chance(30) {
+            let n = self.rng.below(200);
+            let key = format!("{n:03}").into_bytes();
+            if self.rng.chance(4) {
+                let end = format!("{:03}", n + self.rng.below(40)).into_bytes();
+                batch.delete_range(&key, &end);
+                next.retain(|other, _| *other < key || end <= *other);
+            } else if self.rng.chance(30) {
                 batch.delete(&key);
                 next.remove(&key);
             } else {

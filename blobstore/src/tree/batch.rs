@@ -44,6 +44,8 @@ pub struct BlobBatch {
 
 enum Operation {
     Delete,
+    /// Up to this key, which stays.
+    DeleteRange(Vec<u8>),
     Put(Vec<u8>),
     PutStaged(Staged),
 }
@@ -70,6 +72,13 @@ impl BlobBatch {
     /// Removes `key`, if it is there.
     pub fn delete(&mut self, key: &[u8]) {
         self.operations.push((key.to_vec(), Operation::Delete));
+    }
+
+    /// Removes all keys from `start` on, up to `end`, which stays: one small entry, however many
+    /// keys there are. Their values become garbage as compactions pass them.
+    pub fn delete_range(&mut self, start: &[u8], end: &[u8]) {
+        let operation = Operation::DeleteRange(end.to_vec());
+        self.operations.push((start.to_vec(), operation));
     }
 
     /// Number of operations.
@@ -102,6 +111,10 @@ impl Core {
             let staged = match operation {
                 Operation::Delete => {
                     entries.delete(&key);
+                    continue;
+                }
+                Operation::DeleteRange(end) => {
+                    entries.delete_range(&key, &end);
                     continue;
                 }
                 Operation::Put(value) => self.stage(&value, Effort::Normal)?,

@@ -147,7 +147,7 @@ impl Core {
         }
     }
 
-    fn get_window(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Window>> {
+    fn window(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Window>> {
         Ok(match self.find(key, None)? {
             None => None,
             Some(Found::Inline(bytes)) => Some(Window {
@@ -209,8 +209,8 @@ impl BlobTree {
     ///
     /// # Errors
     /// As [`BlobTree::get`].
-    pub fn get_window(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Window>> {
-        self.core.get_window(key, offset, len)
+    pub fn window(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Window>> {
+        self.core.window(key, offset, len)
     }
 
     /// Bytes of the value of `key`, without reading it.

@@ -42,10 +42,12 @@ pub enum BlockKind {
     Current = 10,
     /// The contents of the key file.
     Keyring = 11,
+    /// Range tombstones of a table.
+    RangeTombstones = 12,
 }
 
 impl BlockKind {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Data,
         Self::Index,
         Self::Filter,
@@ -57,6 +59,7 @@ impl BlockKind {
         Self::FrameIndex,
         Self::Current,
         Self::Keyring,
+        Self::RangeTombstones,
     ];
 
     /// The kind with this value on disk.
@@ -80,6 +83,7 @@ impl BlockKind {
             Self::FrameIndex => "frame index",
             Self::Current => "current",
             Self::Keyring => "keyring",
+            Self::RangeTombstones => "range tombstone block",
         }
     }
 }

@@ -6,6 +6,7 @@
 mod claims;
 mod pick;
 mod plan;
+mod ranges;
 mod retention;
 mod run;
 mod split;

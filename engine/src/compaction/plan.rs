@@ -2,14 +2,16 @@
 //!
 //! - With its upper tables a plan takes every table of the output level that they overlap, so its
 //!   outputs fit between those that stay.
-//! - A plan is a trivial move when nothing has to be merged and the moved tables do not overlap too
-//!   much of the level after the next: the edit alone does it.
+//! - A plan is a trivial move when nothing has to be merged, no range tombstones have arrived where
+//!   nothing lies beneath them, and the moved tables do not overlap too much of the level after the
+//!   next: the edit alone does it.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::options::Options;
 use crate::table::LiveTable;
+use crate::tombstone::successor;
 use crate::version::Version;
 
 /// Tables to merge, and where the outcome goes.
@@ -49,7 +51,12 @@ impl Plan {
             .iter()
             .map(|table| table.meta().root.len)
             .sum();
+        let is_spent = |table: &Arc<LiveTable>| {
+            let (smallest, end) = (&table.meta().smallest, successor(&table.meta().largest));
+            table.meta().has_ranges() && !version.overlaps_below(output_level, smallest, &end)
+        };
         let trivial = level != output_level
+            && !upper.iter().any(is_spent)
             && lower.is_empty()
             && are_disjoint(&upper)
             && next_len <= overlap_len_max(options).saturating_mul(upper.len() as u64);
@@ -66,6 +73,15 @@ impl Plan {
     pub(crate) fn inputs(&self) -> impl Iterator<Item = (usize, &Arc<LiveTable>)> {
         let upper = self.upper.iter().map(|table| (self.level, table));
         upper.chain(self.lower.iter().map(|table| (self.output_level, table)))
+    }
+
+    /// All inputs in runs of tables that ascend and do not overlap.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &[Arc<LiveTable>]> {
+        let run_len = match self.level {
+            0 => 1,
+            _ => self.upper.len().max(1),
+        };
+        core::iter::once(self.lower.as_slice()).chain(self.upper.chunks(run_len))
     }
 
     /// Bytes to read.

@@ -2,11 +2,13 @@
 //!
 //! - A version survives if some snapshot, or the present, sees it: the newest of all versions
 //!   that no snapshot tells apart.
+//! - A version that a range tombstone hides goes where no snapshot sees it without the tombstone.
 //! - A tombstone goes when nothing older of its key can be seen: no snapshot is older than it, and
 //!   no deeper level may hold the key.
 
 use alloc::vec::Vec;
 
+use crate::tombstone::Fragment;
 use crate::types::{KeyKind, SeqNo};
 
 /// Decides for one version after the other, newest first within each key.
@@ -50,7 +52,7 @@ impl Retention {
         kind: KeyKind,
         may_be_below: impl FnOnce() -> bool,
     ) -> Fate {
-        let group = self.snapshots.partition_point(|&snapshot| snapshot < seqno);
+        let group = self.group_of(seqno);
         if self.group == Some(group) {
             return Fate::Shadowed;
         }
@@ -59,6 +61,32 @@ impl Retention {
             return Fate::Spent;
         }
         Fate::Keep
+    }
+
+    /// Does a tombstone of `fragment`, which covers its key, hide a version from everybody?
+    pub(crate) fn is_hidden(&self, seqno: SeqNo, fragment: &Fragment) -> bool {
+        let newer = fragment.next_newer(seqno);
+        newer.is_some_and(|newer| self.group_of(newer) == self.group_of(seqno))
+    }
+
+    /// Leaves of a fragment the tombstones that somebody needs; `may_be_below`: may deeper levels
+    /// hold keys of its range?
+    pub(crate) fn thin_out(&self, fragment: &mut Fragment, may_be_below: bool) {
+        let mut last = None;
+        fragment.retain(|seqno| {
+            let group = Some(self.group_of(seqno));
+            let stays = last != group;
+            last = group;
+            stays
+        });
+        // The oldest one hides only what is below, if no snapshot is older than it.
+        let is_spent = last == Some(0) && !may_be_below;
+        fragment.retain(|seqno| !is_spent || self.group_of(seqno) > 0);
+    }
+
+    /// How many snapshots are too old to see it.
+    fn group_of(&self, seqno: SeqNo) -> usize {
+        self.snapshots.partition_point(|&snapshot| snapshot < seqno)
     }
 }
 

@@ -3,18 +3,21 @@
 //! - Input is in internal order; the output holds, for every reader, the same answers.
 //! - Tables are cut between two keys, never between two versions of one.
 //! - Every entry is checked against its digest before it is written.
+//! - Range tombstones go along: entries that they hide from everybody are left out, and told.
 //! - Nothing is installed here: the caller commits the tables and the annex updates together.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::compaction::ranges::Ranges;
 use crate::compaction::retention::{Fate, Retention};
 use crate::compaction::split::Cutter;
-use crate::entry::{EntryCursor, EntryRef};
+use crate::entry::{EntryCursor, EntryRef, KEY_LEN_MAX};
 use crate::env::File;
 use crate::error::Result;
 use crate::hook::IndirectSession;
 use crate::table::{TableMeta, TableWriter};
+use crate::tombstone::{Fragment, Sweep, successor};
 use crate::types::{KeyKind, SEQNO_MAX};
 use crate::version::AnnexUpdates;
 
@@ -26,6 +29,10 @@ pub(crate) struct Job<'a> {
     pub(crate) retention: Retention,
     /// May levels deeper than the output hold this key?
     pub(crate) may_be_below: &'a dyn Fn(&[u8]) -> bool,
+    /// May they hold keys from the first one on, before the second one?
+    pub(crate) may_overlap_below: &'a dyn Fn(&[u8], &[u8]) -> bool,
+    /// Range tombstones of the input, within the keys of the job.
+    pub(crate) ranges: Sweep,
     pub(crate) session: Option<Box<dyn IndirectSession>>,
     /// Opens the next table.
     pub(crate) new_table: &'a mut dyn FnMut() -> Result<TableWriter>,
@@ -75,57 +82,159 @@ impl Output {
 }
 
 /// Reads `cursor` over the keys of the job and writes what survives.
-pub(crate) fn run(cursor: &mut dyn EntryCursor, mut job: Job<'_>) -> Result<Output> {
-    let mut output = Output::default();
-    let mut writer: Option<TableWriter> = None;
-    let mut key = Vec::new();
-    let (mut work, mut told_len) = (0, 0);
+pub(crate) fn run(cursor: &mut dyn EntryCursor, job: Job<'_>) -> Result<Output> {
+    let mut run = Run {
+        ranges: Ranges::new(job.ranges)?,
+        retention: job.retention,
+        may_be_below: job.may_be_below,
+        may_overlap_below: job.may_overlap_below,
+        session: job.session,
+        new_table: job.new_table,
+        sync: job.sync,
+        cutter: job.cutter,
+        between: job.between,
+        writer: None,
+        output: Output::default(),
+        key: Vec::new(),
+        work: 0,
+        told_len: 0,
+    };
     let mut at_start = true;
     cursor.seek(job.first, SEQNO_MAX)?;
     while let Some(entry) = cursor.current() {
-        let new_key = at_start || key != entry.key;
-        if new_key {
+        if at_start || run.key != entry.key {
             if job.end.is_some_and(|end| entry.key >= end) {
                 break;
             }
-            key.clear();
-            key.extend_from_slice(entry.key);
-            job.retention.next_key();
+            run.begin_key(entry.key)?;
             at_start = false;
-            let len = writer.as_ref().map_or(0, TableWriter::len);
-            if job.cutter.ends_before(entry.key, len) {
-                job.finish(&mut writer, &mut output)?;
-            }
         }
-        work += 1 + (entry.key.len() + entry.value.len()) / 1024;
-        if job.keep(&entry) {
-            let writer = match &mut writer {
-                Some(writer) => writer,
-                none => none.insert((job.new_table)()?),
-            };
-            output.has_pointers |= entry.kind == KeyKind::Indirect;
-            job.add(&entry, writer)?;
-        }
-        if work >= WORK_BETWEEN {
-            work = 0;
-            let len = output.len() + writer.as_ref().map_or(0, TableWriter::len);
-            (job.between)(len.saturating_sub(told_len))?;
-            told_len = len;
-        }
+        run.take(&entry)?;
         cursor.next()?;
     }
-    job.finish(&mut writer, &mut output)?;
-    (job.between)(output.len().saturating_sub(told_len))?;
-    output.sessions.extend(job.session);
-    Ok(output)
+    run.end()
 }
 
-impl Job<'_> {
-    fn finish(&self, writer: &mut Option<TableWriter>, output: &mut Output) -> Result<()> {
-        if let Some(writer) = writer.take() {
+/// A job under way.
+struct Run<'a> {
+    ranges: Ranges,
+    retention: Retention,
+    may_be_below: &'a dyn Fn(&[u8]) -> bool,
+    may_overlap_below: &'a dyn Fn(&[u8], &[u8]) -> bool,
+    session: Option<Box<dyn IndirectSession>>,
+    new_table: &'a mut dyn FnMut() -> Result<TableWriter>,
+    sync: &'a dyn Fn(&dyn File) -> Result<()>,
+    cutter: Cutter,
+    between: &'a mut dyn FnMut(u64) -> Result<()>,
+    writer: Option<TableWriter>,
+    output: Output,
+    /// The current key.
+    key: Vec<u8>,
+    work: usize,
+    told_len: u64,
+}
+
+impl Run<'_> {
+    fn begin_key(&mut self, key: &[u8]) -> Result<()> {
+        if self.cutter.ends_before(key, self.table_len()) {
+            if let Some(fragment) = self.ranges.cut_behind(&self.key)? {
+                self.write_fragment(fragment)?;
+            }
+            self.end_table()?;
+        }
+        self.pass(Some(key))?;
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        self.retention.next_key();
+        Ok(())
+    }
+
+    fn take(&mut self, entry: &EntryRef<'_>) -> Result<()> {
+        if self.keep(entry) {
+            self.output.has_pointers |= entry.kind == KeyKind::Indirect;
+            self.add(entry)?;
+        }
+        self.account((entry.key.len() + entry.value.len()) / 1024)
+    }
+
+    /// Writes what is left.
+    fn end(mut self) -> Result<Output> {
+        self.pass(None)?;
+        self.end_table()?;
+        let len = self.output.len();
+        (self.between)(len.saturating_sub(self.told_len))?;
+        self.output.sessions.extend(self.session);
+        Ok(self.output)
+    }
+
+    /// Writes the fragments that end at or before `key`; all that are left where there is no key.
+    fn pass(&mut self, key: Option<&[u8]>) -> Result<()> {
+        while let Some(mut fragment) = self.ranges.pass(key)? {
+            let (start, len) = (&fragment.start, self.table_len());
+            // Not before the last key, which is in the table.
+            let may_end = *self.key < **start && start.len() <= KEY_LEN_MAX;
+            if may_end && self.cutter.ends_before(start, len) {
+                let reaches = |writer: &TableWriter| *fragment.start <= *writer.largest();
+                if self.writer.as_ref().is_some_and(reaches) {
+                    // The table claims the first key of the fragment: then it gets it, too.
+                    let rest = fragment.split_off(&successor(&fragment.start))?;
+                    self.write_fragment(fragment)?;
+                    self.end_table()?;
+                    match rest {
+                        Some(rest) => fragment = rest,
+                        None => continue,
+                    }
+                }
+                self.end_table()?;
+            }
+            self.write_fragment(fragment)?;
+            self.account(0)?;
+        }
+        Ok(())
+    }
+
+    /// Writes those tombstones of a fragment that are still needed.
+    fn write_fragment(&mut self, mut fragment: Fragment) -> Result<()> {
+        let may_be_below = (self.may_overlap_below)(&fragment.start, &fragment.end);
+        self.retention.thin_out(&mut fragment, may_be_below);
+        if fragment.is_empty() {
+            return Ok(());
+        }
+        let writer = self.writer()?;
+        fragment
+            .entries()
+            .try_for_each(|entry| writer.add_range(&entry))
+    }
+
+    /// Counts an entry or a fragment of about so many KiB, and lets others have their turn.
+    fn account(&mut self, kib: usize) -> Result<()> {
+        self.work += 1 + kib;
+        if self.work >= WORK_BETWEEN {
+            self.work = 0;
+            let len = self.output.len() + self.table_len();
+            (self.between)(len.saturating_sub(self.told_len))?;
+            self.told_len = len;
+        }
+        Ok(())
+    }
+
+    /// Bytes of the table that is being written.
+    fn table_len(&self) -> u64 {
+        self.writer.as_ref().map_or(0, TableWriter::len)
+    }
+
+    fn writer(&mut self) -> Result<&mut TableWriter> {
+        Ok(match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert((self.new_table)()?),
+        })
+    }
+
+    fn end_table(&mut self) -> Result<()> {
+        if let Some(writer) = self.writer.take() {
             let (table, file) = writer.finish()?;
             (self.sync)(&*file)?;
-            output.tables.push(table);
+            self.output.tables.push(table);
         }
         Ok(())
     }
@@ -133,7 +242,9 @@ impl Job<'_> {
     /// Does this entry survive? Tells the session where it does not.
     fn keep(&mut self, entry: &EntryRef<'_>) -> bool {
         let below = || (self.may_be_below)(entry.key);
-        if self.retention.fate(entry.seqno, entry.kind, below) == Fate::Keep {
+        let fate = self.retention.fate(entry.seqno, entry.kind, below);
+        let is_hidden = || self.ranges.hides(entry.key, entry.seqno, &self.retention);
+        if fate == Fate::Keep && !is_hidden() {
             return true;
         }
         if entry.kind == KeyKind::Indirect
@@ -145,19 +256,19 @@ impl Job<'_> {
     }
 
     /// Writes an entry, with another pointer where the session wants that.
-    fn add(&mut self, entry: &EntryRef<'_>, writer: &mut TableWriter) -> Result<()> {
+    fn add(&mut self, entry: &EntryRef<'_>) -> Result<()> {
         if entry.kind == KeyKind::Indirect
             && let Some(session) = &mut self.session
         {
             entry.verify()?;
             if let Some(pointer) = session.relocate(entry.key, entry.value)? {
-                return writer.add(&EntryRef {
+                return self.writer()?.add(&EntryRef {
                     value: &pointer,
                     digest: None,
                     ..*entry
                 });
             }
         }
-        writer.add(entry)
+        self.writer()?.add(entry)
     }
 }

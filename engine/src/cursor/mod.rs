@@ -6,8 +6,10 @@
 mod level;
 mod merge;
 mod range;
+mod shade;
 
 pub(crate) use level::LevelCursor;
 pub(crate) use merge::MergeCursor;
 pub use range::Cursor;
 pub(crate) use range::{KeyRange, prefix_range};
+pub(crate) use shade::{Shade, ShadePlace};

@@ -4,13 +4,14 @@
 //!   moves behind it, `prev` the key before and moves before it.
 //! - It sees the store as it was when it was made, whatever is written or compacted meanwhile.
 //! - Of each key it shows the newest version that is visible, and nothing where that is a
-//!   tombstone.
+//!   tombstone, or hidden by one that covers a range.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
 use crate::cursor::merge::MergeCursor;
+use crate::cursor::shade::Shade;
 use crate::entry::{Entry, EntryCursor};
 use crate::error::Result;
 use crate::types::{KeyKind, SEQNO_MAX, SeqNo};
@@ -45,6 +46,7 @@ enum Travel {
 /// Walks the keys of a range.
 pub struct Cursor {
     merge: MergeCursor,
+    shade: Shade,
     /// Keeps the files of the tables.
     _version: Arc<Version>,
     range: KeyRange,
@@ -57,6 +59,7 @@ pub struct Cursor {
 impl Cursor {
     pub(crate) fn new(
         merge: MergeCursor,
+        shade: Shade,
         version: Arc<Version>,
         range: KeyRange,
         seqno: SeqNo,
@@ -64,6 +67,7 @@ impl Cursor {
         let (gap, travel) = (Gap::Start, Travel::Unplaced);
         Self {
             merge,
+            shade,
             _version: version,
             range,
             seqno,
@@ -176,7 +180,7 @@ impl Cursor {
             entry.verify()?;
             self.key.clear();
             self.key.extend_from_slice(entry.key);
-            if entry.kind == KeyKind::Delete {
+            if entry.kind == KeyKind::Delete || self.shade.hides(&self.key, entry.seqno)? {
                 self.skip_versions()?;
                 continue;
             }
@@ -228,7 +232,7 @@ impl Cursor {
     }
 
     /// Steps back over all versions of `key`, oldest first, and returns the newest visible one
-    /// unless it is a tombstone.
+    /// unless it is a tombstone, or hidden by one.
     fn newest_going_back(&mut self) -> Result<Option<Entry>> {
         let mut newest = None;
         while let Some(entry) = self.merge.current().filter(|entry| entry.key == self.key) {
@@ -242,6 +246,11 @@ impl Cursor {
                 });
             }
             self.merge.prev()?;
+        }
+        if let Some(found) = &newest
+            && self.shade.hides(&self.key, found.seqno)?
+        {
+            return Ok(None);
         }
         Ok(newest)
     }

@@ -44,7 +44,7 @@ impl Db {
     }
 
     /// Was one of the keys written behind `seqno`? REQUIRES: the lock of the writer.
-    fn is_any_newer(&self, seen: &[Seen<'_>], seqno: SeqNo) -> Result<bool> {
+    pub(super) fn is_any_newer(&self, seen: &[Seen<'_>], seqno: SeqNo) -> Result<bool> {
         let view = self.super_version();
         for (key, _) in seen {
             if self.is_newer(&view, key, seqno)? {

@@ -3,6 +3,7 @@
 //! - Oldest first, so that the store on disk is always a prefix of history.
 //! - The table is durable before the manifest names it; only then does its log go.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -16,6 +17,7 @@ use crate::hook::IndirectHook;
 use crate::memtable::Memtable;
 use crate::options::Options;
 use crate::table::{TableOpener, TableWriter};
+use crate::tombstone::{FragmentSource, Sweep};
 use crate::types::{FileId, FileKind, SeqNo};
 use crate::version::VersionEdit;
 
@@ -143,12 +145,18 @@ impl Flush<'_> {
         number: &mut dyn FnMut() -> u64,
     ) -> Result<Output> {
         let mut cursor = memtable.cursor();
-        self.write_from(&mut cursor, snapshots, number)
+        let mut sources: Vec<Box<dyn FragmentSource>> = Vec::new();
+        if memtable.has_ranges() {
+            sources.push(Box::new(memtable.fragments()));
+        }
+        let ranges = Sweep::new(sources, &[], None)?;
+        self.write_from(&mut cursor, ranges, snapshots, number)
     }
 
     fn write_from(
         &self,
         cursor: &mut dyn EntryCursor,
+        ranges: Sweep,
         snapshots: Vec<SeqNo>,
         number: &mut dyn FnMut() -> u64,
     ) -> Result<Output> {
@@ -165,6 +173,8 @@ impl Flush<'_> {
         let job = Job {
             retention: Retention::new(snapshots),
             may_be_below: &|_| true,
+            may_overlap_below: &|_, _| true,
+            ranges,
             session: self.hook.map(IndirectHook::session),
             new_table: &mut new_table,
             sync: self.sync,

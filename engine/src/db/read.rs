@@ -8,14 +8,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::{Bound, RangeBounds};
 
-use crate::cursor::{Cursor, KeyRange, LevelCursor, MergeCursor, prefix_range};
+use crate::cursor::{Cursor, KeyRange, LevelCursor, MergeCursor, Shade, ShadePlace, prefix_range};
 use crate::db::Db;
 use crate::db::multi_get::find_in_memory;
 use crate::db::state::{Snapshot, SuperVersion};
 use crate::entry::{BoxCursor, Value};
 use crate::error::Result;
 use crate::filter::filter_hash;
-use crate::table::{Fill, TableMeta};
+use crate::table::{Fill, RunWindows, TableMeta};
 use crate::types::{KeyKind, SeqNo};
 use crate::version::LEVEL_COUNT;
 
@@ -116,12 +116,28 @@ impl Db {
             }
         }
         let version = Arc::clone(&view.version);
-        Ok(Cursor::new(
-            MergeCursor::new(children),
-            version,
-            range,
-            seqno,
-        ))
+        let shade = Shade::new(self.shade_places(&view), seqno);
+        let merge = MergeCursor::new(children);
+        Ok(Cursor::new(merge, shade, version, range, seqno))
+    }
+
+    /// All places with range tombstones that a reader of this moment may see.
+    fn shade_places(&self, view: &SuperVersion) -> Vec<ShadePlace> {
+        let waiting = view.immutables.iter().map(|immutable| &immutable.memtable);
+        let memtables = core::iter::once(&view.memtable).chain(waiting);
+        let memtables = memtables.filter(|memtable| memtable.has_ranges());
+        let mut places: Vec<_> = memtables
+            .map(Arc::clone)
+            .map(ShadePlace::Memtable)
+            .collect();
+        let runs = view.version.with_ranges().iter();
+        places.extend(runs.map(|tables| {
+            ShadePlace::Run(RunWindows {
+                tables: tables.clone(),
+                opener: Arc::clone(&self.opener),
+            })
+        }));
+        places
     }
 }
 

@@ -25,7 +25,8 @@ use crate::error::{Error, Result};
 use crate::hook::IndirectHook;
 use crate::options::Options;
 use crate::sync::{Condvar, Mutex};
-use crate::table::{Fill, LiveTable, SealQueue, TableOpener, TableWriter};
+use crate::table::{Fill, LiveTable, RunFragments, SealQueue, TableOpener, TableWriter};
+use crate::tombstone::{FragmentSource, Sweep};
 use crate::types::SeqNo;
 use crate::version::Version;
 
@@ -165,7 +166,7 @@ impl Subcompactions {
         let plan = &self.plan;
         let first = index.checked_sub(1).map(|i| self.boundaries[i].as_slice());
         let end = self.boundaries.get(index).map(Vec::as_slice);
-        let mut cursor = self.cursor()?;
+        let mut cursor = self.cursor();
         let mut new_table = || {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
             self.state.lock().numbers.push(number);
@@ -178,6 +179,11 @@ impl Subcompactions {
             may_be_below: &|key| {
                 plan.is_within_level_0() || self.version.holds_below(plan.output_level, key)
             },
+            may_overlap_below: &|start, end| {
+                let version = &self.version;
+                plan.is_within_level_0() || version.overlaps_below(plan.output_level, start, end)
+            },
+            ranges: self.ranges(first.unwrap_or_default(), end)?,
             session: self.hook.as_deref().map(IndirectHook::session),
             new_table: &mut new_table,
             sync: &|file| file.sync().inspect_err(|_| self.poison()),
@@ -197,19 +203,22 @@ impl Subcompactions {
     }
 
     /// Over all inputs.
-    fn cursor(&self) -> Result<MergeCursor> {
-        let mut children: Vec<BoxCursor> = Vec::new();
-        let mut run_over = |tables: &[Arc<LiveTable>]| {
+    fn cursor(&self) -> MergeCursor {
+        let run_over = |tables: &[Arc<LiveTable>]| -> BoxCursor {
             let (tables, opener) = (tables.to_vec(), Arc::clone(&self.opener));
-            let cursor = LevelCursor::over_tables(tables, opener, Fill::Pass);
-            children.push(Box::new(cursor));
+            Box::new(LevelCursor::over_tables(tables, opener, Fill::Pass))
         };
-        run_over(&self.plan.lower);
-        match self.plan.level {
-            0 => self.plan.upper.chunks(1).for_each(run_over),
-            _ => run_over(&self.plan.upper),
-        }
-        Ok(MergeCursor::new(children))
+        MergeCursor::new(self.plan.runs().map(run_over).collect())
+    }
+
+    /// The range tombstones of all inputs.
+    fn ranges(&self, first: &[u8], end: Option<&[u8]>) -> Result<Sweep> {
+        let runs: Vec<_> = self.plan.runs().collect();
+        let runs = runs.into_iter().filter(|run| has_ranges(run));
+        let source = |run: &[Arc<LiveTable>]| -> Box<dyn FragmentSource> {
+            Box::new(RunFragments::new(run, &self.opener, first))
+        };
+        Sweep::new(runs.map(source).collect(), first, end)
     }
 
     fn is_canceled(&self) -> bool {
@@ -289,7 +298,17 @@ pub(super) fn boundaries(
         }
         anchors.sort();
     }
-    Ok(split(&anchors, count_max))
+    let mut boundaries = split(&anchors, count_max);
+    if plan.inputs().any(|(_, table)| table.meta().has_ranges()) {
+        // Right behind a key: a range tombstone that is cut there ends with that key, so that the
+        // tables on both sides do not overlap.
+        boundaries.iter_mut().for_each(|boundary| boundary.push(0));
+    }
+    Ok(boundaries)
+}
+
+fn has_ranges(tables: &[Arc<LiveTable>]) -> bool {
+    tables.iter().any(|table| table.meta().has_ranges())
 }
 
 impl Db {

@@ -148,7 +148,8 @@ impl Db {
             self.poison();
         }
         logged?;
-        writer.memtable.insert(&batch.as_ref(first))?;
+        // It fails where memory is damaged; the log and memory differ then.
+        self.poison_on(writer.memtable.insert(&batch.as_ref(first)))?;
         writer.last_seqno = last;
         self.visible.store(last, Ordering::Release);
         Ok(Ok(last))

@@ -16,7 +16,7 @@ use core::cmp::Ordering;
 use core::ops::Range;
 
 use crate::codec::{Reader, put_varint};
-use crate::entry::{EntryRef, KEY_LEN_MAX, VALUE_LEN_MAX, compare, pack, unpack};
+use crate::entry::{BOUND_LEN_MAX, EntryRef, VALUE_LEN_MAX, compare, pack, unpack};
 use crate::error::{Error, Result};
 use crate::types::{KeyKind, SeqNo};
 
@@ -112,6 +112,8 @@ pub(super) fn shared_len(a: &[u8], b: &[u8]) -> usize {
 pub(crate) struct EntriesCursor<B> {
     block: B,
     with_digests: bool,
+    /// Are all entries range tombstones? Else none is.
+    holds_ranges: bool,
     /// Where the entries end and the restart points begin.
     entries_len: usize,
     restart_count: usize,
@@ -162,6 +164,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         Ok(Self {
             block,
             with_digests,
+            holds_ranges: false,
             entries_len,
             restart_count,
             offset: entries_len,
@@ -181,6 +184,15 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
     /// Where the entries end.
     pub(super) const fn entries_len(&self) -> usize {
         self.entries_len
+    }
+
+    /// As [`EntriesCursor::new`], over range tombstones.
+    pub(crate) fn over_ranges(block: B, with_digests: bool) -> Result<Self> {
+        let holds_ranges = true;
+        Self::new(block, with_digests).map(|cursor| Self {
+            holds_ranges,
+            ..cursor
+        })
     }
 
     /// The entry under the cursor.
@@ -324,7 +336,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
             return Ok(());
         }
         let head = self.head(self.next_offset)?;
-        if head.shared > self.key.len() || head.shared + head.unshared > KEY_LEN_MAX {
+        if head.shared > self.key.len() || head.shared + head.unshared > BOUND_LEN_MAX {
             return Err(damaged("key shares more than there is"));
         }
         let value = head.value_range();
@@ -349,10 +361,13 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         let shared = reader.varint_u32()? as usize;
         let unshared = reader.varint_u32()? as usize;
         let value_len = reader.varint_u32()? as usize;
-        if shared > KEY_LEN_MAX || unshared > KEY_LEN_MAX || value_len > VALUE_LEN_MAX {
+        if shared > BOUND_LEN_MAX || unshared > BOUND_LEN_MAX || value_len > VALUE_LEN_MAX {
             return Err(damaged("a key or value is too long"));
         }
         let trailer = unpack(reader.u64()?).ok_or_else(|| damaged("unknown kind of entry"))?;
+        if (trailer.1 == KeyKind::DeleteRange) != self.holds_ranges {
+            return Err(damaged("an entry of a kind that does not belong there"));
+        }
         let digest = if self.with_digests {
             Some(reader.u32()?)
         } else {

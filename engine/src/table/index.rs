@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! meta block: | table meta | partition count varint | partition | ... |
+//!             | partition count varint | partition | ... |  of range tombstones, where there are any
 //! partition:  | separator bytes | seqno varint | index handle | filter flag u8 | filter handle? |
 //! ```
 
@@ -59,9 +60,23 @@ pub(crate) fn separator(last: (&[u8], SeqNo), next: &[u8]) -> (Vec<u8>, SeqNo) {
     (shorter, 0)
 }
 
+/// What leads to everything in a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Partitions {
+    pub(crate) entries: Vec<Partition>,
+    pub(crate) ranges: Vec<Partition>,
+}
+
 /// Encodes the meta block.
-pub(crate) fn encode_meta(meta: &TableMeta, partitions: &[Partition], out: &mut Vec<u8>) {
+pub(crate) fn encode_meta(meta: &TableMeta, partitions: &Partitions, out: &mut Vec<u8>) {
     meta.encode(out);
+    encode_partitions(&partitions.entries, out);
+    if meta.has_ranges() {
+        encode_partitions(&partitions.ranges, out);
+    }
+}
+
+fn encode_partitions(partitions: &[Partition], out: &mut Vec<u8>) {
     put_varint(out, partitions.len() as u64);
     for partition in partitions {
         put_bytes(out, &partition.separator.0);
@@ -75,17 +90,29 @@ pub(crate) fn encode_meta(meta: &TableMeta, partitions: &[Partition], out: &mut 
 }
 
 /// Decodes the meta block.
-pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Vec<Partition>)> {
+pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Partitions)> {
     let mut reader = Reader::new(bytes);
     let meta = TableMeta::decode(&mut reader)?;
+    let mut partitions = Partitions {
+        entries: decode_partitions(&mut reader)?,
+        ranges: Vec::new(),
+    };
+    if meta.has_ranges() {
+        partitions.ranges = decode_partitions(&mut reader)?;
+    }
+    reader.finish()?;
+    Ok((meta, partitions))
+}
+
+fn decode_partitions(reader: &mut Reader<'_>) -> Result<Vec<Partition>> {
     let count = reader.varint()?;
     let mut partitions = Vec::new();
     for _ in 0..count {
         let separator = (reader.bytes()?.to_vec(), reader.varint()?);
-        let index = BlockHandle::decode(&mut reader)?;
+        let index = BlockHandle::decode(reader)?;
         let filter = match reader.u8()? {
             0 => None,
-            1 => Some(BlockHandle::decode(&mut reader)?),
+            1 => Some(BlockHandle::decode(reader)?),
             _ => return Err(Error::unsupported("unknown filter").part("table meta")),
         };
         partitions.push(Partition {
@@ -94,8 +121,7 @@ pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Vec<Partition>)> {
             filter,
         });
     }
-    reader.finish()?;
-    Ok((meta, partitions))
+    Ok(partitions)
 }
 
 #[cfg(test)]

@@ -30,18 +30,36 @@ pub(crate) struct Ask<'a> {
 impl TableReader {
     /// As [`TableReader::find`], for each of `asks`, whose keys ascend; tells each answer.
     pub(crate) fn find_many(
-        &self,
+        self: &Arc<Self>,
         asks: &[Ask<'_>],
         seqno: SeqNo,
         tell: &mut dyn FnMut(usize, Result<Option<Value>>),
     ) {
-        let mut located: Vec<(BlockHandle, Ask<'_>)> = Vec::new();
+        if !self.has_ranges() {
+            return self.find_entries(asks, seqno, &mut |ask, answer| tell(ask.index, answer));
+        }
+        self.find_entries(asks, seqno, &mut |ask, answer| {
+            let answer = answer.and_then(|found| {
+                let covering = self.covering(ask.key, seqno)?;
+                Ok(Value::unless_covered(found, covering))
+            });
+            tell(ask.index, answer);
+        });
+    }
+
+    fn find_entries<'a>(
+        &self,
+        asks: &[Ask<'a>],
+        seqno: SeqNo,
+        tell: &mut dyn FnMut(&Ask<'a>, Result<Option<Value>>),
+    ) {
+        let mut located: Vec<(BlockHandle, Ask<'a>)> = Vec::new();
         for ask in asks {
             match self.find_place(ask, seqno) {
-                Ok(Place::Absent) => tell(ask.index, Ok(None)),
-                Ok(Place::Row(value)) => tell(ask.index, Ok(Some(value))),
+                Ok(Place::Absent) => tell(ask, Ok(None)),
+                Ok(Place::Row(value)) => tell(ask, Ok(Some(value))),
                 Ok(Place::Block(handle)) => located.push((handle, *ask)),
-                Err(error) => tell(ask.index, Err(error)),
+                Err(error) => tell(ask, Err(error)),
             }
         }
         self.fetch(&located);
@@ -51,7 +69,7 @@ impl TableReader {
                 let answer = self
                     .held(&mut held, handle)
                     .and_then(|block| self.find_in(block, handle, ask.key, ask.hash, seqno));
-                tell(ask.index, answer);
+                tell(ask, answer);
             }
         }
     }

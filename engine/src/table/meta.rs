@@ -7,18 +7,20 @@
 //! ```text
 //! | number varint | len varint | root [32] | smallest key bytes | largest key bytes |
 //! | entry count varint | tombstone count varint | first seqno varint | last seqno varint | flags u8 |
+//! | range tombstone count varint, with flag bit 1 only |
 //! ```
-//! Flag bit 0: entries have digests.
+//! Flag bit 0: entries have digests. Flag bit 1: there are range tombstones.
 
 use alloc::vec::Vec;
 
 use crate::codec::{Reader, put_bytes, put_varint};
-use crate::entry::KEY_LEN_MAX;
+use crate::entry::BOUND_LEN_MAX;
 use crate::error::{Error, Result};
 use crate::file::FileRoot;
 use crate::types::{FileId, FileKind, SeqNo};
 
 const FLAG_DIGESTS: u8 = 1;
+const FLAG_RANGES: u8 = 2;
 
 /// What the manifest knows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +29,9 @@ pub(crate) struct TableMeta {
     pub(crate) number: u64,
     /// Length and root of the file.
     pub(crate) root: FileRoot,
-    /// Smallest user key.
+    /// Smallest key of its entries and range tombstones.
     pub(crate) smallest: Vec<u8>,
-    /// Largest user key.
+    /// Largest key of its entries; at or behind the last key of its range tombstones.
     pub(crate) largest: Vec<u8>,
     /// How many entries there are.
     pub(crate) entry_count: u64,
@@ -41,6 +43,8 @@ pub(crate) struct TableMeta {
     pub(crate) last_seqno: SeqNo,
     /// Do its entries have digests?
     pub(crate) with_digests: bool,
+    /// How many range tombstones there are beside the entries.
+    pub(crate) range_count: u64,
 }
 
 impl TableMeta {
@@ -59,12 +63,18 @@ impl TableMeta {
             first_seqno: SeqNo::MAX,
             last_seqno: 0,
             with_digests: false,
+            range_count: 0,
         }
     }
 
     /// The file.
     pub(crate) const fn file(&self) -> FileId {
         FileId::new(FileKind::Table, self.number)
+    }
+
+    /// Are there range tombstones?
+    pub(crate) const fn has_ranges(&self) -> bool {
+        self.range_count > 0
     }
 
     /// May `key` be in the table?
@@ -87,11 +97,16 @@ impl TableMeta {
         put_varint(out, self.tombstone_count);
         put_varint(out, self.first_seqno);
         put_varint(out, self.last_seqno);
-        out.push(if self.with_digests { FLAG_DIGESTS } else { 0 });
+        let digests = if self.with_digests { FLAG_DIGESTS } else { 0 };
+        let ranges = if self.has_ranges() { FLAG_RANGES } else { 0 };
+        out.push(digests | ranges);
+        if self.has_ranges() {
+            put_varint(out, self.range_count);
+        }
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self> {
-        let meta = Self {
+        let mut meta = Self {
             number: reader.varint()?,
             root: FileRoot {
                 len: reader.varint()?,
@@ -103,13 +118,23 @@ impl TableMeta {
             tombstone_count: reader.varint()?,
             first_seqno: reader.varint()?,
             last_seqno: reader.varint()?,
-            with_digests: match reader.u8()? {
-                0 => false,
-                FLAG_DIGESTS => true,
-                _ => return Err(Error::unsupported("unknown flags of a table")),
-            },
+            with_digests: false,
+            range_count: 0,
         };
-        if meta.smallest > meta.largest || meta.largest.len() > KEY_LEN_MAX {
+        let flags = reader.u8()?;
+        if flags & !(FLAG_DIGESTS | FLAG_RANGES) != 0 {
+            return Err(Error::unsupported("unknown flags of a table"));
+        }
+        meta.with_digests = flags & FLAG_DIGESTS != 0;
+        if flags & FLAG_RANGES != 0 {
+            meta.range_count = reader.varint()?;
+            if meta.range_count == 0 {
+                return Err(Error::corruption(
+                    "a table without range tombstones claims some",
+                ));
+            }
+        }
+        if meta.smallest > meta.largest || meta.largest.len() > BOUND_LEN_MAX {
             return Err(Error::corruption("key range of a table makes no sense"));
         }
         Ok(meta)

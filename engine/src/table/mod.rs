@@ -8,14 +8,17 @@ mod index;
 mod many;
 mod meta;
 mod point;
+mod ranges;
 mod readahead;
 mod reader;
 mod sealing;
+mod section;
 mod sink;
 mod writer;
 
 pub(crate) use many::Ask;
 pub(crate) use meta::TableMeta;
+pub(crate) use ranges::{RunFragments, RunWindows};
 pub(crate) use reader::{Fill, LiveTable, TableCursor};
 pub(crate) use sealing::SealQueue;
 pub(crate) use sink::TableOpener;

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::filter::may_contain;
 use crate::sync::RwLock;
 use crate::table::entries::EntriesCursor;
-use crate::table::index::{Partition, decode_meta, partition_for};
+use crate::table::index::{Partition, Partitions, decode_meta, partition_for};
 use crate::table::meta::TableMeta;
 use crate::table::readahead::Readahead;
 use crate::table::sink::{BlockSource, TableOpener};
@@ -78,7 +78,7 @@ pub(crate) struct TableReader {
     pub(super) number: u64,
     with_digests: bool,
     last_seqno: SeqNo,
-    pub(super) partitions: Vec<Partition>,
+    partitions: Partitions,
     pub(super) cache: Arc<Cache<Block>>,
     rows: Arc<Cache<Row>>,
 }
@@ -105,9 +105,22 @@ impl TableReader {
         })
     }
 
-    /// The newest entry of `key` at or before `seqno`; a tombstone is an entry too.
-    /// `hash` is the filter hash of `key`.
-    pub(crate) fn find(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Result<Option<Value>> {
+    /// The newest entry of `key` at or before `seqno`; a tombstone is an entry too, also one that
+    /// covers a range. `hash` is the filter hash of `key`.
+    pub(crate) fn find(
+        self: &Arc<Self>,
+        key: &[u8],
+        hash: u64,
+        seqno: SeqNo,
+    ) -> Result<Option<Value>> {
+        let found = self.find_entry(key, hash, seqno)?;
+        if !self.has_ranges() {
+            return Ok(found);
+        }
+        Ok(Value::unless_covered(found, self.covering(key, seqno)?))
+    }
+
+    fn find_entry(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Result<Option<Value>> {
         if !self.may_hold(key, hash, seqno)? {
             return Ok(None);
         }
@@ -123,8 +136,8 @@ impl TableReader {
 
     /// `false`: the filter knows that the key is not here.
     pub(super) fn may_hold(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Result<bool> {
-        let index = partition_for(&self.partitions, key, seqno);
-        let Some(partition) = self.partitions.get(index) else {
+        let index = partition_for(&self.partitions.entries, key, seqno);
+        let Some(partition) = self.partitions.entries.get(index) else {
             return Ok(false);
         };
         match &partition.filter {
@@ -138,8 +151,8 @@ impl TableReader {
 
     /// The data block that would hold the key.
     pub(super) fn locate(&self, key: &[u8], seqno: SeqNo) -> Result<Option<BlockHandle>> {
-        let index = partition_for(&self.partitions, key, seqno);
-        let Some(partition) = self.partitions.get(index) else {
+        let index = partition_for(&self.partitions.entries, key, seqno);
+        let Some(partition) = self.partitions.entries.get(index) else {
             return Ok(None);
         };
         let index = self.index_cursor(partition, Fill::Keep)?;
@@ -195,17 +208,22 @@ impl TableReader {
         (row.key == key).then(|| row.value.clone())
     }
 
+    /// Are there range tombstones?
+    pub(super) const fn has_ranges(&self) -> bool {
+        !self.partitions.ranges.is_empty()
+    }
+
     /// Keys that cut the table into parts of about the same length.
     pub(crate) fn separators(&self) -> impl Iterator<Item = &[u8]> {
-        self.partitions
-            .iter()
-            .map(|part| part.separator.0.as_slice())
+        let partitions = self.partitions.entries.iter();
+        partitions.map(|part| part.separator.0.as_slice())
     }
 
     /// A cursor over all entries.
     pub(crate) fn cursor(self: &Arc<Self>, fill: Fill) -> TableCursor {
         TableCursor {
             table: Arc::clone(self),
+            section: Section::Entries,
             fill,
             readahead: match fill {
                 Fill::Keep => Readahead::default(),
@@ -214,6 +232,14 @@ impl TableReader {
             partition: 0,
             index: None,
             data: None,
+        }
+    }
+
+    /// A cursor over all range tombstones.
+    pub(super) fn range_cursor(self: &Arc<Self>) -> TableCursor {
+        TableCursor {
+            section: Section::Ranges,
+            ..self.cursor(Fill::Keep)
         }
     }
 
@@ -276,9 +302,17 @@ pub(crate) enum Fill {
     Pass,
 }
 
+/// What a cursor walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    Entries,
+    Ranges,
+}
+
 /// Walks a table.
 pub(crate) struct TableCursor {
     table: Arc<TableReader>,
+    section: Section,
     fill: Fill,
     readahead: Readahead,
     partition: usize,
@@ -287,11 +321,18 @@ pub(crate) struct TableCursor {
 }
 
 impl TableCursor {
+    fn partitions(&self) -> &[Partition] {
+        match self.section {
+            Section::Entries => &self.table.partitions.entries,
+            Section::Ranges => &self.table.partitions.ranges,
+        }
+    }
+
     /// Opens the index of a partition; `false` where there is no such partition.
     fn open_partition(&mut self, partition: usize) -> Result<bool> {
         self.data = None;
         self.index = None;
-        let Some(found) = self.table.partitions.get(partition) else {
+        let Some(found) = self.partitions().get(partition) else {
             return Ok(false);
         };
         self.index = Some(self.table.index_cursor(found, self.fill)?);
@@ -309,9 +350,16 @@ impl TableCursor {
             .table
             .named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
         let (table, readahead) = (&self.table, &mut self.readahead);
-        let read = || readahead.read(&table.source, &handle, BlockKind::Data);
-        let block = table.block_by(&handle, BlockKind::Data, self.fill, read)?;
-        let data = EntriesCursor::new(block, table.with_digests);
+        let kind = match self.section {
+            Section::Entries => BlockKind::Data,
+            Section::Ranges => BlockKind::RangeTombstones,
+        };
+        let read = || readahead.read(&table.source, &handle, kind);
+        let block = table.block_by(&handle, kind, self.fill, read)?;
+        let data = match self.section {
+            Section::Entries => EntriesCursor::new(block, table.with_digests),
+            Section::Ranges => EntriesCursor::over_ranges(block, table.with_digests),
+        };
         self.data = Some(data.map_err(|error| table.at(error, &handle))?);
         Ok(true)
     }
@@ -370,7 +418,7 @@ impl EntryCursor for TableCursor {
     }
 
     fn seek(&mut self, key: &[u8], seqno: SeqNo) -> Result<()> {
-        let partition = partition_for(&self.table.partitions, key, seqno);
+        let partition = partition_for(self.partitions(), key, seqno);
         if self.open_partition(partition)? && self.move_index(|index| index.seek(key, seqno))? {
             self.move_data(|data| data.seek(key, seqno))?;
         }
@@ -378,7 +426,7 @@ impl EntryCursor for TableCursor {
     }
 
     fn seek_back(&mut self, key: &[u8], seqno: SeqNo) -> Result<()> {
-        let partition = partition_for(&self.table.partitions, key, seqno);
+        let partition = partition_for(self.partitions(), key, seqno);
         if !self.open_partition(partition)? {
             return self.seek_last();
         }
@@ -389,7 +437,7 @@ impl EntryCursor for TableCursor {
     }
 
     fn seek_last(&mut self) -> Result<()> {
-        let last = self.table.partitions.len().wrapping_sub(1);
+        let last = self.partitions().len().wrapping_sub(1);
         if self.open_partition(last)? && self.move_index(EntriesCursor::seek_last)? {
             self.move_data(EntriesCursor::seek_last)?;
         }

@@ -1,7 +1,9 @@
 //! Writes a table: data blocks, behind those of each partition its index block and filter block,
-//! at the end the meta block and the footer.
+//! range tombstones somewhere between them, at the end the meta block and the footer.
 //!
-//! - Entries are added in internal order; a table is whole only after `finish`.
+//! - Entries are added in internal order, range tombstones too, both side by side; a table is whole
+//!   only after `finish`.
+//! - The key range of a table covers its entries and its range tombstones.
 //! - A partition covers about [`PARTITION_LEN`] bytes of index: one point read opens one small
 //!   index block, one small filter block and one data block, however large the table is.
 //! - Digests are checked as entries come in: a flipped bit in memory does not become durable.
@@ -23,13 +25,15 @@ use crate::error::{Error, Result};
 use crate::filter::{build_filter, filter_hash};
 use crate::options::{KvProtection, Options};
 use crate::table::entries::EntriesBuilder;
-use crate::table::index::{Partition, encode_meta, separator};
+use crate::table::index::{Partition, Partitions, encode_meta, separator};
 use crate::table::meta::TableMeta;
+use crate::table::section::{SectionWriter, Shape};
 use crate::table::sink::BlockSink;
+use crate::tombstone::last_covered;
 use crate::types::{KeyKind, SeqNo};
 
 /// Bytes of an index block.
-const PARTITION_LEN: usize = 4 * 1024;
+pub(super) const PARTITION_LEN: usize = 4 * 1024;
 
 /// Writes one table.
 pub(crate) struct TableWriter {
@@ -48,6 +52,7 @@ pub(crate) struct TableWriter {
     block_hash_count: usize,
     partitions: Vec<Partition>,
     last: (Vec<u8>, SeqNo),
+    ranges: SectionWriter,
     scratch: Vec<u8>,
 }
 
@@ -79,6 +84,12 @@ impl TableWriter {
             block_hash_count: 0,
             partitions: Vec::new(),
             last: (Vec::new(), 0),
+            ranges: SectionWriter::new(Shape {
+                kind: BlockKind::RangeTombstones,
+                block_len: options.block_len.clamp(256, 4 << 20),
+                restart_interval: interval,
+                with_digests,
+            }),
             scratch: Vec::new(),
         }
     }
@@ -95,14 +106,10 @@ impl TableWriter {
             self.hashes.push(filter_hash(entry.key));
             self.block_hash_count += 1;
         }
-        if self.meta.entry_count == 0 {
-            self.meta.smallest = entry.key.to_vec();
-        }
+        self.cover(entry);
         self.data.add(entry);
         self.meta.entry_count += 1;
         self.meta.tombstone_count += u64::from(entry.kind == KeyKind::Delete);
-        self.meta.first_seqno = self.meta.first_seqno.min(entry.seqno);
-        self.meta.last_seqno = self.meta.last_seqno.max(entry.seqno);
         if new_key {
             self.last.0.clear();
             self.last.0.extend_from_slice(entry.key);
@@ -111,21 +118,57 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Adds a range tombstone. REQUIRES: it stands behind all range tombstones added before, and
+    /// covers the same range as the last one, or none of its keys.
+    pub(crate) fn add_range(&mut self, entry: &EntryRef<'_>) -> Result<()> {
+        self.ranges.add(entry, &mut self.sink)?;
+        self.cover(entry);
+        self.meta.range_count += 1;
+        let last = last_covered(entry.value);
+        if *self.meta.largest < *last {
+            self.meta.largest = last.to_vec();
+        }
+        Ok(())
+    }
+
+    /// What the manifest knows covers the entry, too.
+    fn cover(&mut self, entry: &EntryRef<'_>) {
+        let is_first = self.meta.entry_count + self.meta.range_count == 0;
+        // Entries and range tombstones ascend, each for themselves.
+        let is_mixed = self.meta.range_count > 0 || entry.kind == KeyKind::DeleteRange;
+        if is_first || (is_mixed && *entry.key < *self.meta.smallest) {
+            self.meta.smallest = entry.key.to_vec();
+        }
+        self.meta.first_seqno = self.meta.first_seqno.min(entry.seqno);
+        self.meta.last_seqno = self.meta.last_seqno.max(entry.seqno);
+    }
+
+    /// The last key that it covers so far.
+    pub(crate) fn largest(&self) -> &[u8] {
+        (&self.last.0).max(&self.meta.largest)
+    }
+
     /// Bytes of the file so far, about.
     pub(crate) fn len(&self) -> u64 {
-        self.sink.len() + self.data.len() as u64
+        self.sink.len() + (self.data.len() + self.ranges.len()) as u64
     }
 
     /// Writes what is left, meta block and footer. The caller makes the file durable.
     pub(crate) fn finish(mut self) -> Result<(TableMeta, Arc<dyn File>)> {
-        if self.meta.entry_count == 0 {
+        if self.meta.entry_count + self.meta.range_count == 0 {
             return Err(Error::invalid("a table must hold entries"));
         }
-        self.end_block(None)?;
+        if self.meta.entry_count > 0 {
+            self.end_block(None)?;
+        }
         while self.place_next()? {}
-        self.meta.largest.clone_from(&self.last.0);
+        self.meta.largest = self.largest().to_vec();
+        let partitions = Partitions {
+            entries: core::mem::take(&mut self.partitions),
+            ranges: self.ranges.finish(&mut self.sink)?,
+        };
         self.scratch.clear();
-        encode_meta(&self.meta, &self.partitions, &mut self.scratch);
+        encode_meta(&self.meta, &partitions, &mut self.scratch);
         let handle = self.sink.append(BlockKind::Meta, &self.scratch)?;
         let (root, file) = self.sink.finish(&handle)?;
         self.meta.root = root;

@@ -21,6 +21,8 @@ use crate::table::LiveTable;
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
     levels: [Vec<Arc<LiveTable>>; LEVEL_COUNT],
+    /// Tables with range tombstones: each of level 0 alone, those of a deeper level together.
+    with_ranges: Vec<Vec<Arc<LiveTable>>>,
 }
 
 impl Version {
@@ -28,6 +30,7 @@ impl Version {
     pub(crate) fn empty() -> Self {
         Self {
             levels: core::array::from_fn(|_| Vec::new()),
+            with_ranges: Vec::new(),
         }
     }
 
@@ -90,6 +93,18 @@ impl Version {
         (level + 1..LEVEL_COUNT).any(|level| self.table_for(level, key).is_some())
     }
 
+    /// Tables with range tombstones, in runs of tables that ascend and do not overlap.
+    pub(crate) fn with_ranges(&self) -> &[Vec<Arc<LiveTable>>] {
+        &self.with_ranges
+    }
+
+    /// May any level deeper than `level` hold keys from `start` on, before `end`?
+    pub(crate) fn overlaps_below(&self, level: usize, start: &[u8], end: &[u8]) -> bool {
+        let deeper = level + 1..LEVEL_COUNT;
+        let mut firsts = deeper.filter_map(|level| self.first_from(level, start));
+        firsts.any(|table| *table.meta().smallest < *end)
+    }
+
     /// The version after an edit; removed tables must be there, added ones must not overlap.
     pub(crate) fn apply(
         &self,
@@ -118,7 +133,11 @@ impl Version {
             };
             list.insert(index, Arc::clone(table));
         }
-        let version = Self { levels };
+        let with_ranges = with_ranges(&levels);
+        let version = Self {
+            levels,
+            with_ranges,
+        };
         version.check()?;
         Ok(version)
     }
@@ -135,6 +154,15 @@ impl Version {
         }
         Ok(())
     }
+}
+
+fn with_ranges(levels: &[Vec<Arc<LiveTable>>; LEVEL_COUNT]) -> Vec<Vec<Arc<LiveTable>>> {
+    let has_ranges = |table: &&Arc<LiveTable>| table.meta().has_ranges();
+    let (level_0, deeper) = levels.split_at(1);
+    let level_0 = level_0.iter().flat_map(|list| list.chunks(1));
+    let runs = level_0.chain(deeper.iter().map(Vec::as_slice));
+    let runs = runs.map(|run| run.iter().filter(has_ranges).cloned().collect());
+    runs.filter(|run: &Vec<_>| !run.is_empty()).collect()
 }
 
 fn no_level() -> Error {

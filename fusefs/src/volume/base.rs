@@ -96,7 +96,7 @@ impl Volume {
     /// whether they are all of it. REQUIRES: no pages lie over it.
     pub(super) fn load_part(&self, base: &Base, piece: Piece) -> FsResult<(Vec<u8>, usize, bool)> {
         let key = key::chunk(base.id.ino, base.id.index);
-        let window = self.tree.get_window(&key, piece.offset as u64, piece.len)?;
+        let window = self.tree.window(&key, piece.offset as u64, piece.len)?;
         match window {
             Some(window) if window.value_len > CHUNK_LEN as u64 => Err(too_long()),
             // Within a chunk, so it fits.

@@ -22,19 +22,19 @@ fn a_window_is_what_a_range_costs() {
     tree.put(b"noise", &noise).unwrap();
     tree.put(b"half", &half).unwrap();
     tree.put(b"inline", b"few bytes").unwrap();
-    let window = tree.get_window(b"noise", 40_000, 100).unwrap().unwrap();
+    let window = tree.window(b"noise", 40_000, 100).unwrap().unwrap();
     assert_eq!((window.offset, window.bytes.len()), (32 << 10, 16 << 10));
     assert_eq!((window.value_len, window.is_whole), (128 << 10, false));
     assert!(window.bytes == noise[32 << 10..48 << 10]);
-    let window = tree.get_window(b"noise", 16_000, 1000).unwrap().unwrap();
+    let window = tree.window(b"noise", 16_000, 1000).unwrap().unwrap();
     assert_eq!((window.offset, window.bytes.len()), (0, 32 << 10));
-    let window = tree.get_window(b"half", 40_000, 100).unwrap().unwrap();
+    let window = tree.window(b"half", 40_000, 100).unwrap().unwrap();
     assert!(window.is_whole && window.bytes == half);
-    let window = tree.get_window(b"inline", 3, 1).unwrap().unwrap();
+    let window = tree.window(b"inline", 3, 1).unwrap().unwrap();
     assert!(window.is_whole && window.bytes == b"few bytes");
-    let window = tree.get_window(b"noise", 200 << 10, 9).unwrap().unwrap();
+    let window = tree.window(b"noise", 200 << 10, 9).unwrap().unwrap();
     assert!(window.bytes.is_empty() && !window.is_whole);
-    assert_eq!(tree.get_window(b"none", 0, 9).unwrap(), None);
+    assert_eq!(tree.window(b"none", 0, 9).unwrap(), None);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn noise_of_every_length_comes_back_and_keeps_its_frames_when_it_moves() {
             assert!(found == noise[offset..len.min(offset + 5000)], "{len}");
         }
     }
-    let window = tree.get_window(b"131072", 0, 1).unwrap().unwrap();
+    let window = tree.window(b"131072", 0, 1).unwrap().unwrap();
     assert_eq!(window.bytes.len(), 16 << 10);
 }
 
@@ -79,9 +79,9 @@ fn damage_beside_a_window_does_not_matter() {
     world.fs.set_contents(id, bytes);
     let tree = world.open().unwrap();
     assert!(tree.get(b"noise").is_err());
-    let window = tree.get_window(b"noise", 0, 4096).unwrap().unwrap();
+    let window = tree.window(b"noise", 0, 4096).unwrap().unwrap();
     assert!(window.bytes == noise[..16 << 10]);
-    assert!(tree.get_window(b"noise", 64 << 10, 4096).is_err());
+    assert!(tree.window(b"noise", 64 << 10, 4096).is_err());
 }
 
 /// What is in the cache needs no file, and what a file lost is not in the cache of the next opening.

@@ -94,6 +94,34 @@ fn each_dropped_pointer_is_told_once_with_the_edit() {
 }
 
 #[test]
+fn a_pointer_that_a_range_tombstone_hides_is_told_once() {
+    let (fs, above) = (MemFs::new(), Arc::new(Above::default()));
+    let db = open_with(&fs, &above).unwrap();
+    for (key, pointer) in [(b"a", b"1"), (b"b", b"2"), (b"c", b"3"), (b"d", b"4")] {
+        point(&db, key, pointer);
+    }
+    db.compact_all(&mut |_| ()).unwrap();
+    point(&db, b"b", b"5");
+    let snapshot = db.snapshot();
+    let mut batch = WriteBatch::new();
+    batch.put_indirect(b"c", b"6");
+    batch.delete_range(b"b", b"d");
+    batch.put_indirect(b"c", b"7");
+    db.write(batch, WriteOptions::default()).unwrap();
+    db.flush().unwrap();
+    assert_eq!(dead(&db), [b"6"], "the others are seen, or below");
+    db.compact_all(&mut |_| ()).unwrap();
+    assert_eq!(dead(&db), [b"2", b"6"]);
+    drop(snapshot);
+    db.compact_all(&mut |_| ()).unwrap();
+    assert_eq!(dead(&db), [b"2", b"3", b"5", b"6"]);
+    assert_eq!(
+        all(&db, None).into_values().collect::<Vec<_>>(),
+        [b"1", b"7", b"4"]
+    );
+}
+
+#[test]
 fn pointers_are_relocated_under_their_key_and_number() {
     let (fs, above) = (MemFs::new(), Arc::new(Above::default()));
     let db = open_with(&fs, &above).unwrap();

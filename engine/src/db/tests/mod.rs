@@ -16,6 +16,7 @@ mod conditional;
 mod damage;
 mod hook;
 mod model;
+mod ranges;
 mod reads;
 mod threads;
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Write(Vec<(u16, Option<u16>)>, bool),
+    Write(Vec<Change>, bool),
     Get(u16),
     Walk(u16, Vec<bool>),
     Snapshot,
@@ -18,13 +18,48 @@ enum Op {
     Crash,
 }
 
+#[derive(Clone, Debug)]
+enum Change {
+    Put(u16, u16),
+    Delete(u16),
+    DeleteRange(u16, u16),
+}
+
+impl Change {
+    fn apply(self, batch: &mut WriteBatch, model: &mut Contents) {
+        match self {
+            Self::Put(k, v) => {
+                batch.put(&key(k), &value(v));
+                model.insert(key(k), value(v));
+            }
+            Self::Delete(k) => {
+                batch.delete(&key(k));
+                model.remove(&key(k));
+            }
+            Self::DeleteRange(k, len) => {
+                let (start, end) = (key(k), key(k % 400 + len));
+                batch.delete_range(&start, &end);
+                model.retain(|key, _| *key < start || end <= *key);
+            }
+        }
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        14 => (any::<u16>(), any::<u16>()).prop_map(|(k, v)| Change::Put(k, v)),
+        5 => any::<u16>().prop_map(Change::Delete),
+        1 => (any::<u16>(), 0_u16..60).prop_map(|(k, len)| Change::DeleteRange(k, len)),
+    ]
+}
+
 fn key(n: u16) -> Vec<u8> {
     format!("{:04}", n % 400).into_bytes()
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
-        20 => (prop::collection::vec((any::<u16>(), prop::option::weighted(0.7, any::<u16>())), 1..20), any::<bool>())
+        20 => (prop::collection::vec(change(), 1..20), any::<bool>())
             .prop_map(|(batch, sync)| Op::Write(batch, sync)),
         6 => any::<u16>().prop_map(Op::Get),
         4 => (any::<u16>(), prop::collection::vec(any::<bool>(), 0..20)).prop_map(|(k, w)| Op::Walk(k, w)),
@@ -64,7 +99,18 @@ fn walk(db: &Db, model: &Contents, start: &[u8], steps: &[bool]) {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm per operation")]
+/// One key alone, and many at once.
+fn ask(db: &Db, model: &Contents, k: u16, at: Option<&Snapshot>) {
+    let found = db.get(&key(k), at).unwrap().map(|value| value.bytes);
+    assert_eq!(found.as_ref(), model.get(&key(k)));
+    let keys: Vec<_> = (0..20).map(|i| key(k % 400 + 3 * i)).collect();
+    let asked: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+    for (key, found) in keys.iter().zip(db.multi_get(&asked, at)) {
+        let found = found.unwrap().map(|value| value.bytes);
+        assert_eq!(found.as_ref(), model.get(key));
+    }
+}
+
 fn run(ops: Vec<Op>) {
     let mut fs = MemFs::new();
     let options = small();
@@ -78,18 +124,8 @@ fn run(ops: Vec<Op>) {
         match op {
             Op::Write(list, sync) => {
                 let mut batch = WriteBatch::new();
-                for (k, v) in list {
-                    match v {
-                        Some(v) => {
-                            batch.put(&key(k), &value(v));
-                            model.insert(key(k), value(v));
-                        }
-                        None => {
-                            batch.delete(&key(k));
-                            model.remove(&key(k));
-                        }
-                    }
-                }
+                let changes = list.into_iter();
+                changes.for_each(|change| change.apply(&mut batch, &mut model));
                 db.write(batch, WriteOptions { sync }).unwrap();
                 since.push(model.clone());
                 if sync {
@@ -97,15 +133,13 @@ fn run(ops: Vec<Op>) {
                     since.clear();
                 }
             }
-            Op::Get(k) => assert_eq!(get(&db, &key(k)).as_ref(), model.get(&key(k))),
+            Op::Get(k) => ask(&db, &model, k, None),
             Op::Walk(k, steps) => walk(&db, &model, &key(k), &steps),
             Op::Snapshot => snapshots.push((db.snapshot(), model.clone())),
             Op::Check(i) if !snapshots.is_empty() => {
                 let (snapshot, model) = &snapshots[i % snapshots.len()];
                 assert_eq!(&all(&db, Some(snapshot)), model);
-                let k = key(i as u16);
-                let found = db.get(&k, Some(snapshot)).unwrap().map(|value| value.bytes);
-                assert_eq!(found.as_ref(), model.get(&k));
+                ask(&db, model, i as u16, Some(snapshot));
             }
             Op::Forget(i) if !snapshots.is_empty() => {
                 drop(snapshots.swap_remove(i % snapshots.len()))
@@ -145,7 +179,7 @@ fn run(ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn behaves_like_a_sorted_map(ops in ops()) {
