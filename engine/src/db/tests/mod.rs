@@ -10,11 +10,13 @@ use alloc::format;
 use alloc::vec;
 
 mod backpressure;
+mod changes;
 mod checkpoint;
 mod compact;
 mod conditional;
 mod damage;
 mod hook;
+mod manifest;
 mod model;
 mod ranges;
 mod reads;
