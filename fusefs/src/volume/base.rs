@@ -16,7 +16,7 @@ use crate::key;
 use crate::volume::Volume;
 
 /// What is known of a chunk in the tree.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Base {
     /// Its name in the cache.
     pub(super) id: ChunkId,

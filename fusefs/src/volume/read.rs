@@ -19,6 +19,23 @@ use crate::volume::base::Base;
 /// Chunks on their way ahead of readers at most.
 const PREFETCH_COUNT_MAX: usize = 16;
 
+/// One chunk on its way. The place is free again afterwards, also when fetching panicked.
+struct Turn(Arc<Volume>);
+
+impl Turn {
+    fn take(volume: &Arc<Volume>) -> Option<Self> {
+        let turn = Self(Arc::clone(volume));
+        let others = volume.prefetch_count.fetch_add(1, Ordering::Relaxed);
+        (others < PREFETCH_COUNT_MAX).then_some(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.prefetch_count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Longest read that may be served by a part of a chunk.
 const PART_LEN_MAX: usize = CHUNK_LEN / 4;
 
@@ -140,9 +157,8 @@ impl Volume {
     /// Is the chunk still the one that `base` tells of?
     fn still(inode: &Inode, base: &Base) -> bool {
         let state = inode.lock();
-        state.content.cache_epoch == base.id.epoch
-            && !state.content.chunks.contains_key(&base.id.index)
-            && (state.record.patch_count > 0) == base.patched
+        let index = base.id.index;
+        !state.content.chunks.contains_key(&index) && Self::base(inode, &state, index) == *base
     }
 
     fn unwritten(&self, inode: &Inode, state: &State, piece: Piece) -> FsResult<ReadData> {
@@ -174,15 +190,11 @@ impl Volume {
         let wanted: Vec<u64> = (first..last).filter(unknown).collect();
         drop(state);
         for index in wanted {
-            if self.prefetch_count.fetch_add(1, Ordering::Relaxed) >= PREFETCH_COUNT_MAX {
-                self.prefetch_count.fetch_sub(1, Ordering::Relaxed);
+            let Some(turn) = Turn::take(self) else {
                 return;
-            }
-            let (volume, inode) = (Arc::clone(self), Arc::clone(inode));
-            self.pool.submit(move || {
-                volume.fetch(&inode, index);
-                volume.prefetch_count.fetch_sub(1, Ordering::Relaxed);
-            });
+            };
+            let inode = Arc::clone(inode);
+            self.pool.submit(move || turn.0.fetch(&inode, index));
         }
     }
 
