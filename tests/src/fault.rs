@@ -63,6 +63,8 @@ pub enum Fault {
     /// An append reports success, reads show it, and the disk has it in another place, over whatever
     /// was there, or nowhere; the seed says where. Needs a [`CrashFs`]; before others nothing happens.
     MisdirectedWrite(u64),
+    /// The code behind the operation has a bug.
+    Panic,
 }
 
 impl Fault {
@@ -70,7 +72,7 @@ impl Fault {
     #[must_use]
     pub const fn is_possible(self, on: Operation) -> bool {
         match self {
-            Self::Io => true,
+            Self::Io | Self::Panic => true,
             Self::NoSpace => matches!(
                 on,
                 Operation::Create
@@ -276,6 +278,7 @@ impl FaultFs {
 
 fn error(fault: Fault, id: Option<FileId>) -> Error {
     let error = match fault {
+        Fault::Panic => panic!("simulated: a bug"),
         Fault::NoSpace => Error::no_space("simulated: the medium is full"),
         _ => Error::io("simulated: the medium answers with an error"),
     };

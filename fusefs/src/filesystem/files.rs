@@ -4,13 +4,14 @@ use alloc::sync::Arc;
 
 use crate::attr::{Caller, Handle, Ino, Kind, OpenFlags, SetAttr, Time, WriteFlags};
 use crate::errno::{Errno, FsResult};
+use crate::extent::CHUNK_LEN;
 use crate::filesystem::FileSystem;
 use crate::filesystem::attributes::drop_suid;
 use crate::filesystem::handles::OpenFile;
 use crate::inode::{Inode, State};
 use crate::options::Atime;
 use crate::view::ReadData;
-use crate::volume::Volume;
+use crate::volume::{Access, Volume};
 
 const DAY_SECS: i64 = 24 * 60 * 60;
 
@@ -47,7 +48,7 @@ impl FileSystem {
     }
 
     /// The open file behind a handle, which must be one of this inode.
-    fn opened(&self, ino: Ino, handle: Handle) -> FsResult<Arc<OpenFile>> {
+    pub(super) fn opened(&self, ino: Ino, handle: Handle) -> FsResult<Arc<OpenFile>> {
         let file = self.handles.find(handle)?;
         if file.inode.ino != ino {
             return Err(Errno::EBADF.into());
@@ -69,7 +70,12 @@ impl FileSystem {
             let end = offset.saturating_add(len as u64);
             self.volume.prefetch(&file.inode, end, ahead);
         }
-        let data = self.read_inode(&file.inode, offset, len)?;
+        let access = if ahead > 0 || offset < CHUNK_LEN as u64 {
+            Access::Run
+        } else {
+            Access::Jump
+        };
+        let data = self.read_inode(&file.inode, offset, len, access)?;
         self.touch_atime(&file.inode);
         Ok(data)
     }
@@ -80,11 +86,12 @@ impl FileSystem {
         inode: &Arc<Inode>,
         offset: u64,
         len: usize,
+        access: Access,
     ) -> FsResult<ReadData> {
         if inode.lock().record.kind != Kind::File {
             return Err(Errno::EISDIR.into());
         }
-        self.volume.read(inode, offset, len)
+        self.volume.read(inode, offset, len, access)
     }
 
     /// Moves the access time where the mount wants it.
@@ -121,20 +128,32 @@ impl FileSystem {
         }
         let at_end = file.flags.append && !flags.from_cache;
         let offset = (!at_end).then_some(offset);
-        let mut has_capability = false;
-        self.volume.write(&file.inode, offset, data, |state| {
-            has_capability = state.record.has_capability;
-            if flags.kill_suid {
-                drop_suid(&mut state.record);
-            }
-        })?;
-        if flags.kill_suid && has_capability {
-            self.drop_capability(&file.inode)?;
-        }
+        self.write_inode(&file.inode, offset, data, flags)?;
         if file.flags.sync {
             self.fsync_inode(&file.inode)?;
         }
         Ok(data.len())
+    }
+
+    /// Writes without a handle; at the end without an offset.
+    pub(super) fn write_inode(
+        &self,
+        inode: &Arc<Inode>,
+        offset: Option<u64>,
+        data: &[u8],
+        flags: WriteFlags,
+    ) -> FsResult<()> {
+        let mut has_capability = false;
+        self.volume.write(inode, offset, data, |state| {
+            has_capability = state.record.has_capability;
+            if flags.kill_suid.is_some() {
+                drop_suid(&mut state.record, flags.kill_suid);
+            }
+        })?;
+        if flags.kill_suid.is_some() && has_capability {
+            self.drop_capability(inode)?;
+        }
+        Ok(())
     }
 
     /// close(2) of one descriptor: tells an earlier failed write-out; writes nothing out.

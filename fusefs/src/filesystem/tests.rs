@@ -165,7 +165,8 @@ fn a_rename_takes_the_content_along() {
     let old = put(&fs, b"config", b"old");
     fs.sync_all().unwrap();
     let new = put(&fs, b"config.tmp", b"new content");
-    fs.rename(ROOT, b"config.tmp", ROOT, b"config", RenameFlags::default())
+    let plain = RenameFlags::default();
+    fs.rename(&ALICE, ROOT, b"config.tmp", ROOT, b"config", plain)
         .unwrap();
     fs.forget(old, 1);
     // As after a crash: nothing was written out but what the rename wrote out.
@@ -295,6 +296,48 @@ fn small_writes_into_big_files_become_patches_that_fold() {
     assert!(content(&fs, ino) == model[..100_000]);
     assert_eq!(keys(&tree, b"P"), 0);
     assert_eq!(keys(&tree, b"C"), 1);
+}
+
+#[test]
+fn reads_that_jump_see_what_reads_in_order_see() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let mut state = 1_u64;
+    let mut noise: Vec<u8> = core::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(1_500_000)
+    .collect();
+    noise[300_000..700_000].fill(b'x');
+    let ino = put(&fs, b"noise", &noise);
+    fs.sync_all().unwrap();
+    drop(fs);
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let handle = fs.open_file(&ALICE, ino, RW).unwrap();
+    let grow = SetAttr {
+        size: Some(2_000_000),
+        ..SetAttr::default()
+    };
+    fs.setattr(&ALICE, ino, &grow).unwrap();
+    noise.resize(2_000_000, 0);
+    for round in 0..400_usize {
+        let at = round * 611_953 % 1_990_000;
+        if round % 9 == 5 {
+            let new = [round as u8; 700];
+            noise[at..at + 700].copy_from_slice(&new);
+            fs.write(ino, handle, at as u64, &new, WriteFlags::default())
+                .unwrap();
+        }
+        if round % 50 == 49 {
+            fs.fsync(ino, handle, true).unwrap();
+        }
+        let read = fs.read(ino, handle, at as u64, 5000).unwrap();
+        assert!(*read == noise[at..at + 5000], "round {round}");
+    }
+    assert!(content(&fs, ino) == noise);
 }
 
 #[test]
@@ -450,3 +493,25 @@ fn the_name_of_a_damaged_inode_is_listed_and_goes() {
     assert_eq!(fs.getattr(ROOT).unwrap().size, 1);
     assert_eq!(content(&fs, whole), b"hello");
 }
+
+#[test]
+fn attributes_of_a_directory_are_put_at_once_also_after_a_listing() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let dir = fs.mkdir(&ALICE, ROOT, b"d", 0o755).unwrap().ino;
+    // The listing moves the access time, in memory.
+    fs.readdir(dir, 0, &mut |_| true).unwrap();
+    let changes = SetAttr {
+        mode: Some(0o700),
+        gid: Some(7),
+        ..SetAttr::default()
+    };
+    fs.setattr(&ALICE, dir, &changes).unwrap();
+    drop(fs);
+    let fs = FileSystem::open(tree, options(0)).unwrap();
+    let attr = fs.getattr(dir).unwrap();
+    assert_eq!((attr.mode, attr.gid), (0o700, 7));
+}
+
+mod lists;
+mod ranges;

@@ -8,6 +8,7 @@
 mod base;
 mod commit;
 mod flow;
+mod holes;
 mod read;
 mod reap;
 mod reclaim;
@@ -34,6 +35,8 @@ use crate::pool::Pool;
 use crate::record::InodeRecord;
 use crate::sync::Mutex;
 use crate::table::Table;
+
+pub(crate) use read::Access;
 
 /// Inodes and their content.
 pub(crate) struct Volume {
