@@ -9,7 +9,8 @@
 //! | entry count varint | tombstone count varint | first seqno varint | last seqno varint | flags u8 |
 //! | range tombstone count varint, with flag bit 1 only |
 //! ```
-//! Flag bit 0: entries have digests. Flag bit 1: there are range tombstones.
+//! Flag bit 0: entries have digests. Flag bit 1: there are range tombstones. Flag bit 2: the file has
+//! sections that point reads never touch.
 
 use alloc::vec::Vec;
 
@@ -21,6 +22,7 @@ use crate::types::{FileId, FileKind, SeqNo};
 
 const FLAG_DIGESTS: u8 = 1;
 const FLAG_RANGES: u8 = 2;
+const FLAG_SECTIONS: u8 = 4;
 
 /// What the manifest knows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub(crate) struct TableMeta {
     pub(crate) last_seqno: SeqNo,
     /// Do its entries have digests?
     pub(crate) with_digests: bool,
+    /// Does its meta block lead to sections beyond those of entries?
+    pub(crate) with_sections: bool,
     /// How many range tombstones there are beside the entries.
     pub(crate) range_count: u64,
 }
@@ -63,6 +67,7 @@ impl TableMeta {
             first_seqno: SeqNo::MAX,
             last_seqno: 0,
             with_digests: false,
+            with_sections: false,
             range_count: 0,
         }
     }
@@ -99,7 +104,8 @@ impl TableMeta {
         put_varint(out, self.last_seqno);
         let digests = if self.with_digests { FLAG_DIGESTS } else { 0 };
         let ranges = if self.has_ranges() { FLAG_RANGES } else { 0 };
-        out.push(digests | ranges);
+        let sections = if self.with_sections { FLAG_SECTIONS } else { 0 };
+        out.push(digests | ranges | sections);
         if self.has_ranges() {
             put_varint(out, self.range_count);
         }
@@ -119,13 +125,15 @@ impl TableMeta {
             first_seqno: reader.varint()?,
             last_seqno: reader.varint()?,
             with_digests: false,
+            with_sections: false,
             range_count: 0,
         };
         let flags = reader.u8()?;
-        if flags & !(FLAG_DIGESTS | FLAG_RANGES) != 0 {
+        if flags & !(FLAG_DIGESTS | FLAG_RANGES | FLAG_SECTIONS) != 0 {
             return Err(Error::unsupported("unknown flags of a table"));
         }
         meta.with_digests = flags & FLAG_DIGESTS != 0;
+        meta.with_sections = flags & FLAG_SECTIONS != 0;
         if flags & FLAG_RANGES != 0 {
             meta.range_count = reader.varint()?;
             if meta.range_count == 0 {

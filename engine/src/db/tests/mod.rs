@@ -11,11 +11,13 @@ use alloc::vec;
 
 mod backpressure;
 mod batches;
+mod changes;
 mod checkpoint;
 mod compact;
 mod conditional;
 mod damage;
 mod hook;
+mod manifest;
 mod model;
 mod ranges;
 mod reads;
