@@ -281,8 +281,9 @@ impl Repair<'_> {
         // The parts of a long batch: all or none.
         let mut group = Vec::new();
         while let Some(record) = log.next()? {
+            let is_last = group_len(core::slice::from_ref(&record))?.is_some();
             group.push(record);
-            if group_len(&group)?.is_none() {
+            if !is_last {
                 continue;
             }
             for batch in group.iter().flat_map(batches) {
