@@ -13,6 +13,7 @@
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use core::ops::Range;
 
 use crate::codec::{Reader, put_varint};
 use crate::entry::{BOUND_LEN_MAX, EntryRef, VALUE_LEN_MAX, compare, pack, unpack};
@@ -102,7 +103,8 @@ impl EntriesBuilder {
     }
 }
 
-fn shared_len(a: &[u8], b: &[u8]) -> usize {
+/// How many bytes two keys have in common at the front.
+pub(super) fn shared_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
@@ -127,14 +129,22 @@ pub(crate) struct EntriesCursor<B> {
 }
 
 /// The fixed part of an entry.
-struct Head {
-    shared: usize,
-    unshared: usize,
+pub(super) struct Head {
+    pub(super) shared: usize,
+    pub(super) unshared: usize,
     value_len: usize,
-    trailer: (SeqNo, KeyKind),
-    digest: Option<u32>,
+    pub(super) trailer: (SeqNo, KeyKind),
+    pub(super) digest: Option<u32>,
     /// Offset of the key bytes.
-    key_offset: usize,
+    pub(super) key_offset: usize,
+}
+
+impl Head {
+    /// Where in the block the value lies.
+    pub(super) const fn value_range(&self) -> Range<usize> {
+        let start = self.key_offset + self.unshared;
+        start..start + self.value_len
+    }
 }
 
 impl<B: AsRef<[u8]>> EntriesCursor<B> {
@@ -164,6 +174,16 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
             digest: None,
             value: (0, 0),
         })
+    }
+
+    /// Are there no entries?
+    pub(super) const fn is_empty(&self) -> bool {
+        self.restart_count == 0
+    }
+
+    /// Where the entries end.
+    pub(super) const fn entries_len(&self) -> usize {
+        self.entries_len
     }
 
     /// As [`EntriesCursor::new`], over range tombstones.
@@ -273,7 +293,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
     }
 
     /// The last restart point whose key stands before `(key, seqno)`, or the first.
-    fn restart_before(&self, key: &[u8], seqno: SeqNo) -> Result<usize> {
+    pub(super) fn restart_before(&self, key: &[u8], seqno: SeqNo) -> Result<usize> {
         let (mut low, mut high) = (0, self.restart_count);
         while high.saturating_sub(low) > 1 {
             let middle = usize::midpoint(low, high);
@@ -319,24 +339,23 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         if head.shared > self.key.len() || head.shared + head.unshared > BOUND_LEN_MAX {
             return Err(damaged("key shares more than there is"));
         }
-        let value_offset = head.key_offset + head.unshared;
-        let value_end = value_offset + head.value_len;
-        let unshared = self.block.as_ref().get(head.key_offset..value_offset);
+        let value = head.value_range();
+        let unshared = self.block.as_ref().get(head.key_offset..value.start);
         let unshared = unshared.ok_or_else(|| damaged("entry does not fit"))?;
-        if value_end > self.entries_len {
+        if value.end > self.entries_len {
             return Err(damaged("entry does not fit"));
         }
         self.key.truncate(head.shared);
         self.key.extend_from_slice(unshared);
         self.offset = self.next_offset;
-        self.next_offset = value_end;
+        self.next_offset = value.end;
         self.trailer = head.trailer;
         self.digest = head.digest;
-        self.value = (value_offset, value_end);
+        self.value = (value.start, value.end);
         Ok(())
     }
 
-    fn head(&self, offset: usize) -> Result<Head> {
+    pub(super) fn head(&self, offset: usize) -> Result<Head> {
         let entries = self.slice(offset, self.entries_len.saturating_sub(offset))?;
         let mut reader = Reader::new(entries);
         let shared = reader.varint_u32()? as usize;
@@ -365,7 +384,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         })
     }
 
-    fn restart(&self, index: usize) -> Result<usize> {
+    pub(super) fn restart(&self, index: usize) -> Result<usize> {
         let bytes = self.slice(self.entries_len + 4 * index, 4)?;
         let offset = bytes
             .first_chunk()
@@ -377,7 +396,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         }
     }
 
-    fn slice(&self, offset: usize, len: usize) -> Result<&[u8]> {
+    pub(super) fn slice(&self, offset: usize, len: usize) -> Result<&[u8]> {
         offset
             .checked_add(len)
             .and_then(|end| self.block.as_ref().get(offset..end))
@@ -385,7 +404,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
     }
 }
 
-fn damaged(what: &'static str) -> Error {
+pub(super) fn damaged(what: &'static str) -> Error {
     Error::corruption(what).part("entries of a block")
 }
 

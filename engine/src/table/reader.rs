@@ -160,12 +160,12 @@ impl TableReader {
         let Some(partition) = self.partitions.entries.get(index) else {
             return Ok(None);
         };
-        let mut index = self.index_cursor(partition, Fill::Keep)?;
-        self.named(index.seek(key, seqno))?;
-        let Some(entry) = index.current() else {
+        let index = self.index_cursor(partition, Fill::Keep)?;
+        let Some(found) = self.named(index.lower_bound(key, seqno))? else {
             return Ok(None);
         };
-        let handle = self.named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
+        let value = self.named(index.value_of(&found))?;
+        let handle = self.named(BlockHandle::decode(&mut Reader::new(value)))?;
         Ok(Some(handle))
     }
 
@@ -179,9 +179,8 @@ impl TableReader {
         seqno: SeqNo,
     ) -> Result<Option<Value>> {
         let at = |error: Error| self.at(error, handle);
-        let mut data = EntriesCursor::new(block, self.with_digests).map_err(at)?;
-        data.seek(key, seqno).map_err(at)?;
-        let Some(entry) = data.current().filter(|entry| entry.key == key) else {
+        let data = EntriesCursor::new(block, self.with_digests).map_err(at)?;
+        let Some(entry) = data.find(key, seqno).map_err(at)? else {
             return Ok(None);
         };
         entry.verify().map_err(at)?;
@@ -191,7 +190,10 @@ impl TableReader {
             bytes,
             seqno: at,
         };
-        if seqno >= self.last_seqno && self.rows.keeps_anything() {
+        if seqno >= self.last_seqno
+            && self.rows.keeps_anything()
+            && self.rows.admits(self.number, hash)
+        {
             let len = key.len() + value.bytes.len() + size_of::<Row>();
             let row = Arc::new(Row {
                 key: key.to_vec(),
