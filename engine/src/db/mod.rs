@@ -246,6 +246,20 @@ impl Db {
         Arc::clone(&self.super_version.read())
     }
 
+    /// A super version and a number such that everything up to the number is in it. A reader who
+    /// only shows what it finds may take the two one after the other; whoever concludes something
+    /// from what it does not find may not, since a new memtable may begin in between.
+    fn view_of_now(&self) -> (Arc<SuperVersion>, SeqNo) {
+        loop {
+            let view = self.super_version();
+            let seqno = self.last_seqno();
+            // A new memtable is in the super version before its first entry is visible.
+            if Arc::ptr_eq(&view.memtable, &self.super_version().memtable) {
+                return (view, seqno);
+            }
+        }
+    }
+
     fn with_digests(&self) -> bool {
         self.options.kv_protection == KvProtection::On
     }
