@@ -1,6 +1,7 @@
 //! Write batches: operations that become visible together and survive together.
 //!
-//! - A batch is one unit of history: it lies in one record of the log, never in two.
+//! - A batch is one unit of history. A long one is cut between operations into parts, one record of
+//!   the log for each; each part but the last says that another one follows.
 //! - Operation `i` of a batch has sequence number `first + i`.
 //! - Decoding a batch from the log never panics and never trusts a length.
 //!
@@ -8,7 +9,8 @@
 //! batch: | first seqno u64 | count u32 | flags u8 | ops length u32 | ops | digests u32 * count |
 //! op:    | kind u8 | key length varint | value length varint | key | value |
 //! ```
-//! All integers are little-endian; flag bit 0: digests follow (else that part is empty). A range
+//! All integers are little-endian; flag bit 0: digests follow (else that part is empty);
+//! flag bit 1: the batch goes on in the next record. A range
 //! tombstone has its start in place of the key and its end in place of the value.
 
 use alloc::vec::Vec;
@@ -19,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::types::{KeyKind, SeqNo};
 
 const FLAG_DIGESTS: u8 = 1;
+const FLAG_CONTINUES: u8 = 2;
 const HEAD_LEN: usize = 8 + 4 + 1 + 4;
 
 /// Operations that are applied all or none.
@@ -34,8 +37,6 @@ impl WriteBatch {
     pub const KEY_LEN_MAX: usize = KEY_LEN_MAX;
     /// Longest value in bytes.
     pub const VALUE_LEN_MAX: usize = VALUE_LEN_MAX;
-    /// Longest batch in bytes, so that it fits into one record of the log.
-    pub const LEN_MAX: usize = 12 * 1024 * 1024;
 
     /// An empty batch.
     #[must_use]
@@ -99,48 +100,82 @@ impl WriteBatch {
         self.digests.push(content_digest(kind, key, value));
     }
 
-    /// Refuses keys, values and batches that are too long.
+    /// Refuses keys and values that are too long.
     pub(crate) fn check(&self) -> Result<()> {
         if self.oversized {
             return Err(Error::invalid(
                 "a key or value of the batch is too long (keys: 32 KiB, values: 8 MiB)",
             ));
         }
-        if self.ops.len() + 4 * self.digests.len() > Self::LEN_MAX {
-            return Err(Error::invalid(
-                "the batch is too long (12 MiB); write it in parts",
-            ));
-        }
         Ok(())
     }
 
-    /// Appends the batch to the payload of a record.
-    pub(crate) fn encode(&self, first: SeqNo, with_digests: bool, out: &mut Vec<u8>) {
-        out.reserve(self.encoded_len());
-        out.extend_from_slice(&first.to_le_bytes());
-        out.extend_from_slice(&(self.digests.len() as u32).to_le_bytes());
-        out.push(if with_digests { FLAG_DIGESTS } else { 0 });
-        out.extend_from_slice(&(self.ops.len() as u32).to_le_bytes());
-        out.extend_from_slice(&self.ops);
-        if with_digests {
-            self.digests
-                .iter()
-                .for_each(|digest| out.extend_from_slice(&digest.to_le_bytes()));
-        }
-    }
-
-    /// Upper bound of what [`WriteBatch::encode`] appends.
+    /// Upper bound of the bytes of the batch in the log, in one part.
     pub(crate) fn encoded_len(&self) -> usize {
         HEAD_LEN + self.ops.len() + 4 * self.digests.len()
     }
 
+    /// The batch in parts of at most `len_max` bytes, or of one operation.
+    pub(crate) fn parts(&self, first: SeqNo, len_max: usize) -> Parts<'_> {
+        Parts {
+            ops: &self.ops,
+            digests: &self.digests,
+            first,
+            len_max,
+            is_done: false,
+        }
+    }
+}
+
+#[cfg(test)]
+impl WriteBatch {
     /// The batch as decoding would give it.
     pub(crate) fn as_ref(&self, first: SeqNo) -> BatchRef<'_> {
-        BatchRef {
-            first,
-            ops: &self.ops,
-            digests: Digests::Computed(&self.digests),
+        self.parts(first, usize::MAX).next().unwrap()
+    }
+}
+
+/// Cuts a batch into parts.
+pub(crate) struct Parts<'a> {
+    ops: &'a [u8],
+    digests: &'a [u32],
+    first: SeqNo,
+    len_max: usize,
+    is_done: bool,
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = BatchRef<'a>;
+
+    fn next(&mut self) -> Option<BatchRef<'a>> {
+        if self.is_done {
+            return None;
         }
+        let (mut ops_len, mut count) = (self.ops.len(), self.digests.len());
+        if HEAD_LEN + ops_len + 4 * count > self.len_max {
+            (ops_len, count) = (0, 0);
+            let mut ops = Reader::new(self.ops);
+            while decode_op(&mut ops).is_ok() {
+                let end = self.ops.len() - ops.rest().len();
+                if count > 0 && HEAD_LEN + end + 4 * (count + 1) > self.len_max {
+                    break;
+                }
+                (ops_len, count) = (end, count + 1);
+            }
+        }
+        let (ops, rest) = self.ops.split_at(ops_len);
+        let (digests, rest_digests) = self.digests.split_at(count);
+        let part = BatchRef {
+            first: self.first,
+            count: count as u32,
+            ops,
+            digests: Digests::Computed(digests),
+            continues: !rest.is_empty(),
+        };
+        self.is_done = rest.is_empty() || count == 0;
+        (self.ops, self.digests) = (rest, rest_digests);
+        self.first += count as u64;
+        Some(part)
     }
 }
 
@@ -155,36 +190,56 @@ enum Digests<'a> {
     Absent,
 }
 
-/// A batch with its place in history.
+/// A batch, or a part of one, with its place in history.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatchRef<'a> {
     /// Sequence number of the first operation.
     pub(crate) first: SeqNo,
+    /// How many operations there are.
+    pub(crate) count: u32,
+    /// Does the next record begin with another part of the batch?
+    pub(crate) continues: bool,
     ops: &'a [u8],
     digests: Digests<'a>,
 }
 
 impl<'a> BatchRef<'a> {
     /// Takes the next batch out of the payload of a record.
-    pub(crate) fn decode(payload: &mut Reader<'a>) -> Result<(Self, u32)> {
+    pub(crate) fn decode(payload: &mut Reader<'a>) -> Result<Self> {
         let first = payload.u64()?;
         let count = payload.u32()?;
         let flags = payload.u8()?;
         let ops_len = payload.u32()? as usize;
         let ops = payload.take(ops_len)?;
-        let digests = match flags {
+        if flags & !(FLAG_DIGESTS | FLAG_CONTINUES) != 0 {
+            return Err(Error::unsupported("unknown flags in a batch").part("batch"));
+        }
+        let digests = match flags & FLAG_DIGESTS {
             0 => Digests::Absent,
-            FLAG_DIGESTS => Digests::Read(payload.take((count as usize).saturating_mul(4))?),
-            _ => return Err(Error::unsupported("unknown flags in a batch").part("batch")),
+            _ => Digests::Read(payload.take((count as usize).saturating_mul(4))?),
         };
-        Ok((
-            Self {
-                first,
-                ops,
-                digests,
-            },
+        Ok(Self {
+            first,
             count,
-        ))
+            continues: flags & FLAG_CONTINUES != 0,
+            ops,
+            digests,
+        })
+    }
+
+    /// Appends it to the payload of a record.
+    pub(crate) fn encode(&self, with_digests: bool, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.first.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        let digests = if with_digests { FLAG_DIGESTS } else { 0 };
+        let continues = if self.continues { FLAG_CONTINUES } else { 0 };
+        out.push(digests | continues);
+        out.extend_from_slice(&(self.ops.len() as u32).to_le_bytes());
+        out.extend_from_slice(self.ops);
+        if with_digests && let Digests::Computed(digests) = self.digests {
+            let bytes = digests.iter().flat_map(|digest| digest.to_le_bytes());
+            out.extend(bytes);
+        }
     }
 
     /// The entries, with full digests where the batch has them.
@@ -193,6 +248,7 @@ impl<'a> BatchRef<'a> {
             first,
             ops,
             digests,
+            ..
         } = *self;
         let mut ops = Reader::new(ops);
         let mut index = 0_usize;
@@ -275,12 +331,12 @@ mod tests {
     fn batches_round_trip_with_and_without_digests() {
         for with_digests in [false, true] {
             let mut payload = Vec::new();
-            sample().encode(7, with_digests, &mut payload);
-            sample().encode(12, with_digests, &mut payload);
+            sample().as_ref(7).encode(with_digests, &mut payload);
+            sample().as_ref(12).encode(with_digests, &mut payload);
             let mut reader = Reader::new(&payload);
             for first in [7, 12] {
-                let (batch, count) = BatchRef::decode(&mut reader).unwrap();
-                assert_eq!((batch.first, count), (first, 5));
+                let batch = BatchRef::decode(&mut reader).unwrap();
+                assert_eq!((batch.first, batch.count), (first, 5));
                 let entries: Vec<_> = batch.entries().map(Result::unwrap).collect();
                 let keys: Vec<_> = entries.iter().map(|entry| entry.key).collect();
                 assert_eq!(keys, [&b"alpha"[..], b"beta", b"gamma", b"", b"delta"]);
@@ -297,13 +353,13 @@ mod tests {
     #[test]
     fn a_flip_in_an_operation_is_found() {
         let mut payload = Vec::new();
-        sample().encode(7, true, &mut payload);
+        sample().as_ref(7).encode(true, &mut payload);
         let at = payload
             .windows(3)
             .position(|window| window == b"one")
             .unwrap();
         payload[at] ^= 4;
-        let (batch, _) = BatchRef::decode(&mut Reader::new(&payload)).unwrap();
+        let batch = BatchRef::decode(&mut Reader::new(&payload)).unwrap();
         let damaged = batch
             .entries()
             .filter(|entry| entry.as_ref().unwrap().verify().is_err());
@@ -320,15 +376,38 @@ mod tests {
         let mut batch = WriteBatch::new();
         batch.put(b"k", &vec![0; VALUE_LEN_MAX]);
         batch.check().unwrap();
-        batch.put(b"l", &vec![0; VALUE_LEN_MAX]);
+        batch.put(b"l", &vec![0; VALUE_LEN_MAX + 1]);
         batch.check().unwrap_err();
+    }
+
+    #[test]
+    fn parts_hold_all_operations_in_order() {
+        let batch = sample();
+        let expected: Vec<_> = batch.as_ref(7).entries().map(Result::unwrap).collect();
+        for len_max in 0..200 {
+            let mut payloads = Vec::new();
+            for part in batch.parts(7, len_max) {
+                let mut payload = Vec::new();
+                part.encode(true, &mut payload);
+                assert!(payload.len() <= len_max || part.count == 1);
+                payloads.push(payload);
+            }
+            let mut found = Vec::new();
+            for (i, payload) in payloads.iter().enumerate() {
+                let part = BatchRef::decode(&mut Reader::new(payload)).unwrap();
+                assert_eq!(part.first, 7 + found.len() as u64);
+                assert_eq!(part.continues, i + 1 < payloads.len());
+                found.extend(part.entries().map(Result::unwrap));
+            }
+            assert_eq!(found, expected);
+        }
     }
 
     proptest! {
         #[test]
         fn hostile_payloads_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let mut reader = Reader::new(&bytes);
-            while let Ok((batch, _)) = BatchRef::decode(&mut reader) {
+            while let Ok(batch) = BatchRef::decode(&mut reader) {
                 batch.entries().for_each(drop);
             }
         }

@@ -204,6 +204,8 @@ pub struct Options {
     pub compaction_bytes_per_s_max: u64,
     /// Bytes of the log that may wait in memory while no write asks for a sync.
     pub wal_buffer_len: usize,
+    /// Bytes of one record of the log, at most 12 MiB: a longer batch takes several.
+    pub wal_record_len_max: usize,
 }
 
 impl Default for Options {
@@ -228,6 +230,7 @@ impl Default for Options {
             subcompaction_count_max: 4,
             compaction_bytes_per_s_max: 0,
             wal_buffer_len: 64 << 10,
+            wal_record_len_max: 12 << 20,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The write-ahead log of one memtable: batches in sealed, chained records.
 //!
-//! - A batch lies in one record. Several batches share a record while nobody waits for a sync.
+//! - A batch lies in one record, or alone in several that follow each other. Several batches share a record while nobody waits for a sync.
 //! - What is in `pending` survives nothing; what is written out survives the process; what is
 //!   synced survives the power.
 //! - After a failed write nothing is appended any more; on a full medium what was accepted stays in
@@ -15,7 +15,7 @@ use crate::block::BlockKind;
 use crate::codec::Reader;
 use crate::crypto::KeySource;
 use crate::env::{Env, File, OpenMode};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::file::{create_file, open_file};
 use crate::log::{LogEnd, LogReader, LogWriter, Record};
 use crate::options::BlockTransform;
@@ -23,6 +23,19 @@ use crate::types::{FileId, FileKind, SeqNo, StoreId};
 
 /// A record is not longer than its batches by more than this and an eighth of them.
 const RECORD_EXTRA_LEN: u64 = 4 << 10;
+
+/// Longest payload of a record, but for single operations: within the longest block.
+const RECORD_LEN_MAX: usize = 12 << 20;
+
+/// How batches become records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordShape {
+    pub(crate) with_digests: bool,
+    /// Bytes of batches that share a record.
+    pub(crate) buffer_len: usize,
+    /// Bytes of one record.
+    pub(crate) len_max: usize,
+}
 
 /// A log that takes batches.
 pub(crate) struct Wal {
@@ -67,23 +80,55 @@ impl Wal {
     }
 
     /// Adds a batch to the pending record; makes room first where it would grow beyond
-    /// `buffer_len`.
+    /// `buffer_len`. A batch longer than a record is handed to the file at once.
     pub(crate) fn append(
         &mut self,
         batch: &WriteBatch,
         first: SeqNo,
-        with_digests: bool,
-        buffer_len: usize,
+        shape: RecordShape,
         now: impl FnOnce() -> Duration,
     ) -> Result<()> {
         let is_behind = self.log.buffered_len() > 0;
-        if is_behind || self.pending.len() + batch.encoded_len() > buffer_len {
+        if is_behind || self.pending.len() + batch.encoded_len() > shape.buffer_len {
             self.write_out()?;
+        }
+        let len_max = shape.len_max.min(RECORD_LEN_MAX);
+        if batch.encoded_len() > len_max {
+            return self.append_parts(batch, first, len_max, shape.with_digests);
         }
         if self.pending.is_empty() {
             self.pending_since = Some(now());
         }
-        batch.encode(first, with_digests, &mut self.pending);
+        for whole in batch.parts(first, usize::MAX) {
+            whole.encode(shape.with_digests, &mut self.pending);
+        }
+        Ok(())
+    }
+
+    /// Adds a batch of several records. Once the first one is sealed the batch is accepted: where
+    /// the medium is full, the rest waits in memory.
+    fn append_parts(
+        &mut self,
+        batch: &WriteBatch,
+        first: SeqNo,
+        len_max: usize,
+        with_digests: bool,
+    ) -> Result<()> {
+        self.write_out()?;
+        let (mut payload, mut is_full) = (Vec::new(), false);
+        for part in batch.parts(first, len_max) {
+            payload.clear();
+            part.encode(with_digests, &mut payload);
+            self.log.append(&payload)?;
+            if !is_full {
+                match self.log.write_out() {
+                    Err(error) if error.kind() == ErrorKind::NoSpace && !self.is_failed() => {
+                        is_full = true;
+                    }
+                    written => written?,
+                }
+            }
+        }
         Ok(())
     }
 
@@ -168,7 +213,7 @@ impl WalReader {
 }
 
 /// The batches of a record, in order.
-pub(crate) fn batches(record: &Record) -> impl Iterator<Item = Result<(BatchRef<'_>, u32)>> {
+pub(crate) fn batches(record: &Record) -> impl Iterator<Item = Result<BatchRef<'_>>> {
     let mut payload = Reader::new(&record.payload);
     core::iter::from_fn(move || {
         if payload.is_empty() {
@@ -180,4 +225,22 @@ pub(crate) fn batches(record: &Record) -> impl Iterator<Item = Result<(BatchRef<
         }
         Some(batch.map_err(|error| error.part("batch")))
     })
+}
+
+/// How many records from the first one on belong together: up to the one in which no batch goes on.
+/// `None` where the last one is missing.
+pub(crate) fn group_len(records: &[Record]) -> Result<Option<usize>> {
+    for (index, record) in records.iter().enumerate() {
+        let mut continues = false;
+        for batch in batches(record) {
+            if continues {
+                return Err(Error::corruption("a batch goes on within its record").part("batch"));
+            }
+            continues = batch?.continues;
+        }
+        if !continues {
+            return Ok(Some(index + 1));
+        }
+    }
+    Ok(None)
 }

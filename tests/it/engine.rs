@@ -42,6 +42,7 @@ fn options() -> Options {
         level_base_len: 8 << 10,
         level_ratio: 3,
         wal_buffer_len: 400,
+        wal_record_len_max: 900,
         ..Options::default()
     }
 }
@@ -104,7 +105,8 @@ impl Run {
     fn write(&mut self, db: &Db) -> Result<()> {
         let mut next = self.states.last().unwrap().clone();
         let mut batch = WriteBatch::new();
-        for _ in 0..self.rng.below(8) + 1 {
+        let count_max = if self.rng.chance(10) { 60 } else { 8 };
+        for _ in 0..self.rng.below(count_max) + 1 {
             let n = self.rng.below(200);
             let key = format!("{n:03}").into_bytes();
             if self.rng.chance(4) {
@@ -252,7 +254,8 @@ fn one_fault(on: Operation, fault: Fault, after: u64) {
 #[test]
 fn a_failed_sync_poisons() {
     for kind in [FileKind::Wal, FileKind::Table, FileKind::Manifest] {
-        let (fs, world) = (CrashFs::new(), World::new(1));
+        let (medium, world) = (CrashFs::new(), World::new(1));
+        let fs = FaultFs::before(&medium);
         let db = open(world.env(Arc::new(fs.clone()))).unwrap();
         let put = |key: &[u8], sync| {
             let mut batch = WriteBatch::new();
@@ -260,7 +263,8 @@ fn a_failed_sync_poisons() {
             db.write(batch, WriteOptions { sync })
         };
         put(b"durable", true).unwrap();
-        fs.fail_next_sync(kind);
+        let lost = Rule::new(Operation::Sync, Fault::LostSync);
+        fs.add(lost.on_kind(kind).once_after(0));
         put(b"lost", false).unwrap();
         let failed = match kind {
             FileKind::Wal => db.sync(),
@@ -281,7 +285,7 @@ fn a_failed_sync_poisons() {
             assert_eq!(result.unwrap_err().kind(), ErrorKind::Poisoned);
         }
         db.close().unwrap();
-        let record = fs.record();
+        let record = medium.record();
         for seed in 0..20 {
             let after = record.crash(record.change_count(), seed);
             let db = open(World::new(2).env(Arc::new(after) as Arc<dyn Fs>)).unwrap();
@@ -309,7 +313,7 @@ fn a_full_medium_refuses_and_recovers() {
                 refused += 1;
             }
         }
-        assert!(refused > 20, "{refused}");
+        assert!(refused > 15, "{refused}");
         assert_eq!(&contents(&db), run.states.last().unwrap());
         fs.heal();
     }

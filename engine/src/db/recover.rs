@@ -37,7 +37,7 @@ use crate::sync::{Condvar, Mutex, RwLock};
 use crate::table::TableOpener;
 use crate::types::{FileId, FileKind, KeyKind, StoreId};
 use crate::version::VersionEdit;
-use crate::wal::{WalReader, batches};
+use crate::wal::{WalReader, batches, group_len};
 
 /// Files with larger numbers are none of ours: nobody counts that far.
 const NUMBER_MAX: u64 = 1 << 62;
@@ -292,9 +292,16 @@ impl Replay<'_> {
             end,
         )?;
         let (records, durable_count) = log.read_all()?;
-        for record in &records {
+        let mut rest = records.as_slice();
+        while let Some(record) = rest.first() {
+            let named = |error: Error| error.in_file(log.id()).at(record.offset);
+            let group_len = group_len(rest).map_err(named)?;
+            let (group, behind) = rest.split_at(group_len.unwrap_or(rest.len()));
             let vouched = end != LogEnd::Open || record.ordinal < durable_count;
-            if !vouched && !self.leads_somewhere(record)? {
+            if vouched && group_len.is_none() {
+                return Err(named(Error::corruption("the end of a batch is missing")));
+            }
+            if !vouched && (group_len.is_none() || !self.leads_somewhere(group)?) {
                 let (file, offset) = (log.id(), record.offset);
                 place.env.listener.event(&Event::TornTail {
                     file,
@@ -303,23 +310,26 @@ impl Replay<'_> {
                 });
                 break;
             }
-            let named = |error: Error| error.in_file(log.id()).at(record.offset);
-            replay_record(record, state, memtable).map_err(named)?;
+            for record in group {
+                let named = |error: Error| error.in_file(log.id()).at(record.offset);
+                replay_record(record, state, memtable).map_err(named)?;
+            }
             *has_pointers |= memtable.has_pointers();
             if memtable.byte_len() >= self.flush.options.memtable_len {
                 self.end_memtable(state, memtable)?;
             }
+            rest = behind;
         }
         Ok(())
     }
 
-    /// Do all pointers of the record lead to something that is there?
-    fn leads_somewhere(&self, record: &Record) -> Result<bool> {
+    /// Do all pointers of the records lead to something that is there?
+    fn leads_somewhere(&self, records: &[Record]) -> Result<bool> {
         let Some(hook) = self.flush.hook else {
             return Ok(true);
         };
-        for batch in batches(record) {
-            for entry in batch?.0.entries() {
+        for batch in records.iter().flat_map(batches) {
+            for entry in batch?.entries() {
                 let entry = entry?;
                 if entry.kind == KeyKind::Indirect && !hook.present(entry.value)? {
                     return Ok(false);
@@ -360,15 +370,15 @@ impl Replay<'_> {
 /// Applies the batches of a record; history has no gaps.
 fn replay_record(record: &Record, state: &mut State, memtable: &Memtable) -> Result<()> {
     for batch in batches(record) {
-        let (batch, count) = batch?;
+        let batch = batch?;
         if batch.first != state.last_seqno + 1 {
             return Err(Error::corruption("history has a gap before this record"));
         }
         batch.entries().try_for_each(|entry| entry?.verify())?;
-        if memtable.insert(&batch)? != count {
+        if memtable.insert(&batch)? != batch.count {
             return Err(Error::corruption("a batch has another length than it says"));
         }
-        state.last_seqno += u64::from(count);
+        state.last_seqno += u64::from(batch.count);
     }
     Ok(())
 }

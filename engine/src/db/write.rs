@@ -15,7 +15,10 @@ use crate::error::{Error, Result};
 use crate::memtable::Memtable;
 use crate::sync::atomic::Ordering;
 use crate::types::{SEQNO_MAX, SeqNo};
-use crate::wal::Wal;
+use crate::wal::{RecordShape, Wal};
+
+/// Bytes of a batch that enter the memtable in one go.
+const INSERT_LEN: usize = 4 << 20;
 
 /// How a batch is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +76,7 @@ impl Db {
     /// Without `sync` the batch is visible on return and survives nothing yet.
     ///
     /// # Errors
-    /// `Invalid` for a batch that is too long, `Poisoned`, `NoSpace`, `Io`. Where a sync fails, the
+    /// `Invalid` for a key or value that is too long, `Poisoned`, `NoSpace`, `Io`. Where a sync fails, the
     /// batch may be visible, and is not durable.
     pub fn write(&self, batch: WriteBatch, options: WriteOptions) -> Result<SeqNo> {
         let written = self.write_unless(&batch, options, &|| Ok(false))?;
@@ -142,14 +145,21 @@ impl Db {
             }
         };
         let now = || self.env.clock.monotonic();
-        let buffer_len = self.options.wal_buffer_len;
-        let logged = wal.append(batch, first, self.with_digests(), buffer_len, now);
+        let shape = RecordShape {
+            with_digests: self.with_digests(),
+            buffer_len: self.options.wal_buffer_len,
+            len_max: self.options.wal_record_len_max,
+        };
+        let logged = wal.append(batch, first, shape, now);
         if wal.is_failed() {
             self.poison();
         }
         logged?;
         // It fails where memory is damaged; the log and memory differ then.
-        self.poison_on(writer.memtable.insert(&batch.as_ref(first)))?;
+        // In parts, so that readers get their turn; they see none of it yet.
+        for part in batch.parts(first, INSERT_LEN) {
+            self.poison_on(writer.memtable.insert(&part))?;
+        }
         writer.last_seqno = last;
         self.visible.store(last, Ordering::Release);
         Ok(Ok(last))

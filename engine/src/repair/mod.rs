@@ -32,7 +32,7 @@ use crate::options::{KvProtection, Options};
 use crate::table::{Lineage, LiveTable, TableMeta, TableOpener};
 use crate::types::{FileId, FileKind, SeqNo, StoreId};
 use crate::version::{LEVEL_COUNT, Version};
-use crate::wal::batches;
+use crate::wal::{batches, group_len};
 
 /// Why a file is not part of the store any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,9 +278,16 @@ impl Repair<'_> {
         } = &self.place;
         let (file, context) = open_file(env, &**keys, id, *store_id, OpenMode::Read)?;
         let mut log = LogReader::new(file, context, BlockKind::WalRecord, LogEnd::Open)?;
+        // The parts of a long batch: all or none.
+        let mut group = Vec::new();
         while let Some(record) = log.next()? {
-            for batch in batches(&record) {
-                let (batch, count) = batch?;
+            let is_last = group_len(core::slice::from_ref(&record))?.is_some();
+            group.push(record);
+            if !is_last {
+                continue;
+            }
+            for batch in group.iter().flat_map(batches) {
+                let batch = batch?;
                 if batch.first <= *last_seqno {
                     continue;
                 }
@@ -289,9 +296,10 @@ impl Repair<'_> {
                     self.report.gaps.push((*last_seqno + 1, batch.first));
                 }
                 memtable.insert(&batch)?;
-                *last_seqno = batch.first + u64::from(count).saturating_sub(1);
-                self.report.batch_count += 1;
+                *last_seqno = batch.first + u64::from(batch.count).saturating_sub(1);
+                self.report.batch_count += u64::from(!batch.continues);
             }
+            group.clear();
             if memtable.byte_len() >= self.options.memtable_len {
                 self.end_memtable(memtable)?;
             }

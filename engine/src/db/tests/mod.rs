@@ -10,6 +10,7 @@ use alloc::format;
 use alloc::vec;
 
 mod backpressure;
+mod batches;
 mod changes;
 mod checkpoint;
 mod compact;
@@ -62,6 +63,7 @@ fn small() -> Options {
         level_base_len: 8 << 10,
         level_ratio: 3,
         wal_buffer_len: 300,
+        wal_record_len_max: 700,
         ..Options::default()
     }
 }

@@ -53,13 +53,21 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
+/// Most are short; some need several records of the log.
+fn batches() -> impl Strategy<Value = Vec<Change>> {
+    prop_oneof![
+        12 => prop::collection::vec(change(), 1..20),
+        1 => prop::collection::vec(change(), 20..200),
+    ]
+}
+
 fn key(n: u16) -> Vec<u8> {
     format!("{:04}", n % 400).into_bytes()
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
-        20 => (prop::collection::vec(change(), 1..20), any::<bool>())
+        20 => (batches(), any::<bool>())
             .prop_map(|(batch, sync)| Op::Write(batch, sync)),
         6 => any::<u16>().prop_map(Op::Get),
         4 => (any::<u16>(), prop::collection::vec(any::<bool>(), 0..20)).prop_map(|(k, w)| Op::Walk(k, w)),
