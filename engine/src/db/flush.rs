@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 
 use crate::compaction::{Cutter, Job, Output, Retention, run};
 use crate::db::Db;
-use crate::db::maintain::Turn;
 use crate::entry::EntryCursor;
 use crate::env::{Event, File};
 use crate::error::Result;
@@ -38,7 +37,7 @@ impl Db {
             self.rotate(&mut writer)?;
             writer.last_seqno
         };
-        let _turn = self.wait_for_turn(&self.flushing);
+        let _turn = self.flushing.take();
         while self
             .super_version()
             .immutables
@@ -55,7 +54,7 @@ impl Db {
         if self.super_version.read().immutables.is_empty() {
             return Ok(false);
         }
-        match Turn::take(&self.flushing) {
+        match self.flushing.try_take() {
             Some(_turn) => self.flush_oldest(),
             None => Ok(false),
         }

@@ -30,7 +30,6 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::block::Block;
 use crate::cache::Cache;
@@ -43,6 +42,7 @@ use crate::hook::IndirectHook;
 use crate::manifest::{Manifest, Place, State};
 use crate::options::{KvProtection, Options};
 use crate::stats::{LevelStats, Stats};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock};
 use crate::table::{LiveTable, TableOpener};
 use crate::types::{FileId, FileKind, SeqNo};
@@ -80,7 +80,7 @@ pub struct Db {
     work: maintain::WorkSignal,
     backpressure: backpressure::Backpressure,
     /// Held by whoever flushes.
-    flushing: AtomicBool,
+    flushing: maintain::Turns,
     /// What is being compacted.
     compacting: Mutex<Claims>,
     /// Threads that work on compactions beyond those that called.

@@ -12,7 +12,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use crate::compaction::{Cutter, Job, Output, Plan, Retention, run, split};
@@ -24,6 +23,7 @@ use crate::env::{Event, Task};
 use crate::error::{Error, Result};
 use crate::hook::IndirectHook;
 use crate::options::Options;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex};
 use crate::table::{Fill, Lineage, LiveTable, RunFragments, SealQueue, TableOpener, TableWriter};
 use crate::tombstone::{FragmentSource, Sweep};

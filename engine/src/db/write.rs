@@ -6,7 +6,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use crate::batch::WriteBatch;
 use crate::db::Db;
@@ -14,6 +13,7 @@ use crate::db::state::Immutable;
 use crate::env::{File, StallCause};
 use crate::error::{Error, Result};
 use crate::memtable::Memtable;
+use crate::sync::atomic::Ordering;
 use crate::types::{SEQNO_MAX, SeqNo};
 use crate::wal::{RecordShape, Wal};
 
