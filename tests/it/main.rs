@@ -21,3 +21,4 @@ mod sim;
 mod stores;
 mod threat;
 mod tidy;
+mod walks;

@@ -178,8 +178,10 @@ impl Cursor {
                 continue;
             }
             entry.verify()?;
+            // An error from here on leaves the cursor before this key.
             self.key.clear();
             self.key.extend_from_slice(entry.key);
+            self.gap = Gap::Before;
             if entry.kind == KeyKind::Delete || self.shade.hides(&self.key, entry.seqno)? {
                 self.skip_versions()?;
                 continue;
@@ -222,8 +224,10 @@ impl Cursor {
                 self.seek_first();
                 return Ok(None);
             };
+            // An error from here on leaves the cursor behind this key.
             self.key.clear();
             self.key.extend_from_slice(entry.key);
+            self.gap = Gap::After;
             if let Some(found) = self.newest_going_back()? {
                 self.gap = Gap::Before;
                 return Ok(Some(found));
