@@ -11,6 +11,7 @@ mod batch;
 mod collect;
 mod read;
 mod scan;
+mod shared;
 mod stream;
 mod verify;
 mod worker;
@@ -38,6 +39,7 @@ pub use batch::{BlobBatch, Staged};
 pub use collect::Garbage;
 pub use read::Window;
 pub use scan::{Scan, ValueRef, ValueView};
+pub use shared::SharedValue;
 pub use verify::VerifyReport;
 
 /// An open store.

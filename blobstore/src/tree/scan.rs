@@ -12,7 +12,7 @@ use coffer_engine::{Cursor, KeyKind, Result, Snapshot};
 use crate::pins::Pin;
 use crate::pointer::{self, BlobPointer};
 use crate::tree::read::missing_file;
-use crate::tree::{BlobTree, Core, TreeSnapshot};
+use crate::tree::{BlobTree, Core, SharedValue, TreeSnapshot};
 
 /// Walks the keys of one prefix.
 pub struct Scan {
@@ -145,6 +145,17 @@ impl<'a> ValueView<'a> {
         let mut out = Vec::new();
         blob.read(0, u64::MAX, &mut out)?;
         Ok(out)
+    }
+
+    /// The value, shared with the cache instead of copied out of it.
+    ///
+    /// # Errors
+    /// As [`ValueView::bytes`].
+    pub fn shared(&self, tree: &BlobTree) -> Result<SharedValue> {
+        match self.inline() {
+            Some(value) => Ok(SharedValue::inline(value.to_vec())),
+            None => tree.core.shared(BlobPointer::decode(self.bytes)?),
+        }
     }
 }
 

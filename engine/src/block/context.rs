@@ -349,18 +349,37 @@ impl FileContext {
         mut disk: Vec<u8>,
         scratch: &mut Scratch,
     ) -> Result<Block> {
-        let (opened, body, raw_len) = self.open_body(expect, &mut disk)?;
-        if expect.codec == Codec::None {
-            let (bytes, range) = (disk, body);
-            return Ok(Block {
-                bytes,
-                range,
-                opened,
-            });
+        if expect.codec != Codec::None {
+            return self.open_at(expect, &mut disk, scratch);
         }
-        let mut bytes = vec![0; raw_len];
-        scratch.decompress(&disk[body], &mut bytes)?;
-        let range = 0..raw_len;
+        let (opened, range, _) = self.open_body(expect, &mut disk)?;
+        let bytes = disk;
+        Ok(Block {
+            bytes,
+            range,
+            opened,
+        })
+    }
+
+    /// As [`FileContext::open`], from bytes that are not given away.
+    ///
+    /// # Errors
+    /// Those of [`FileContext::open`].
+    pub fn open_at(
+        &self,
+        expect: &Expect<'_>,
+        disk: &mut [u8],
+        scratch: &mut Scratch,
+    ) -> Result<Block> {
+        let (opened, body, raw_len) = self.open_body(expect, disk)?;
+        let bytes = if expect.codec == Codec::None {
+            disk[body].to_vec()
+        } else {
+            let mut bytes = vec![0; raw_len];
+            scratch.decompress(&disk[body], &mut bytes)?;
+            bytes
+        };
+        let range = 0..bytes.len();
         Ok(Block {
             bytes,
             range,
