@@ -136,6 +136,20 @@ impl BlobReader {
         Ok(())
     }
 
+    /// The frames will be read soon, unless `cache` holds them: the medium may fetch them meanwhile.
+    pub(crate) fn will_read(&self, cache: Option<&BlockCache>, frames: &[Frame]) {
+        let number = self.context.id().number;
+        let is_cached =
+            |frame: &Frame| cache.is_some_and(|cache| cache.contains(number, frame.offset));
+        if let (Some(first), Some(last)) = (frames.first(), frames.last())
+            && !is_cached(first)
+            && let Some(end) = last.offset.checked_add(u64::from(last.disk_len))
+        {
+            self.file
+                .will_read(first.offset, end.saturating_sub(first.offset));
+        }
+    }
+
     /// Is what the cache holds as long as the pointer says? Both were sealed: anything else is ours.
     fn check_block(&self, shape: Shape, index: u64, frame: &Frame, block: &Block) -> Result<()> {
         if block.len() == shape.raw_len_of(index) as usize {
@@ -208,6 +222,29 @@ impl BlobReader {
             }
             plain.clear();
             self.open_frame((shape, index, frame), disk, everything, scratch, &mut plain)
+        })
+    }
+
+    /// Shows every frame as it was compressed: decrypted and proven, not decompressed.
+    ///
+    /// # Errors
+    /// Those of [`BlobReader::read`].
+    pub(super) fn each_packed(
+        &self,
+        shape: Shape,
+        frames: &[Frame],
+        visit: &mut dyn FnMut(u64, &Expect<'_>, &[u8]),
+    ) -> Result<()> {
+        self.each_frame(shape, frames, (0, u64::MAX), &mut |index, frame, disk| {
+            let expect = expect(shape, index, &handle_of(shape, index, frame));
+            let body = self.context.open_packed(&expect, disk).map_err(|error| {
+                error
+                    .in_file(self.context.id())
+                    .at(frame.offset)
+                    .part("frame")
+            })?;
+            visit(index, &expect, &disk[body]);
+            Ok(())
         })
     }
 

@@ -7,6 +7,7 @@
 //!   one it was last opened with.
 //! - Nothing is lost by dropping an open tree but what was never synced.
 
+mod ahead;
 mod batch;
 mod collect;
 mod read;

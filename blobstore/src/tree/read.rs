@@ -264,7 +264,7 @@ impl TreeSnapshot {
         self.core.len_of(key, Some(&self.at))
     }
 
-    pub(super) fn core(&self) -> &Core {
+    pub(super) fn core(&self) -> &Arc<Core> {
         &self.core
     }
 

@@ -71,7 +71,7 @@ impl SharedValue {
         Self(Parts::Inline(bytes))
     }
 
-    fn of(mut blocks: Vec<Arc<Block>>) -> Self {
+    pub(super) fn of(mut blocks: Vec<Arc<Block>>) -> Self {
         match (blocks.pop(), blocks.is_empty()) {
             (Some(block), true) => Self(Parts::One(block)),
             (last, _) => {
@@ -118,17 +118,6 @@ impl Core {
             .zip(frames)
             .map(|(index, frame)| find(index, frame.offset));
         Some(SharedValue(Parts::Many(blocks.collect::<Option<_>>()?)))
-    }
-
-    /// The value behind `pointer`, of a key that a snapshot or scan keeps from moving.
-    pub(super) fn shared(&self, pointer: BlobPointer) -> Result<SharedValue> {
-        if let Some(cached) = self.cached(&pointer) {
-            return Ok(cached);
-        }
-        let file = pointer.file;
-        let blob = self.follow(pointer)?;
-        let blob = blob.ok_or_else(|| crate::tree::read::missing_file(file))?;
-        blob.blocks().map(SharedValue::of)
     }
 }
 

@@ -205,10 +205,7 @@ impl FileContext {
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
     ) -> Result<Sealed> {
-        if ordinal > ORDINAL_MAX {
-            let message = "the file has no ordinals left; begin a new file";
-            return Err(Error::invalid(message).in_file(self.id()));
-        }
+        self.check_ordinal(ordinal)?;
         let expect = Expect {
             kind,
             ordinal,
@@ -225,6 +222,28 @@ impl FileContext {
             }
             None => self.seal_body(&expect, plain, out),
         }
+    }
+
+    /// Seals `body` as [`FileContext::open_packed`] left it: `expect` says what it was.
+    ///
+    /// # Errors
+    /// Those of [`FileContext::seal`].
+    pub fn seal_packed(
+        &self,
+        expect: &Expect<'_>,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Sealed> {
+        self.check_ordinal(expect.ordinal)?;
+        self.seal_body(expect, body, out)
+    }
+
+    fn check_ordinal(&self, ordinal: u32) -> Result<()> {
+        if ordinal <= ORDINAL_MAX {
+            return Ok(());
+        }
+        let message = "the file has no ordinals left; begin a new file";
+        Err(Error::invalid(message).in_file(self.id()))
     }
 
     /// Seals `plain` without compression: log records, because no handle tells their plaintext
@@ -359,6 +378,15 @@ impl FileContext {
             range,
             opened,
         })
+    }
+
+    /// Verifies, heals and decrypts in place, and leaves the body as it was compressed: where it is
+    /// in `disk`. For blocks that move to another file, by [`FileContext::seal_packed`].
+    ///
+    /// # Errors
+    /// Those of [`FileContext::open`].
+    pub fn open_packed(&self, expect: &Expect<'_>, disk: &mut [u8]) -> Result<Range<usize>> {
+        self.open_body(expect, disk).map(|(_, body, _)| body)
     }
 
     /// As [`FileContext::open`], from bytes that are not given away.
