@@ -404,9 +404,14 @@ impl TableCursor {
         }
     }
 
+    /// Is there an entry under the cursor?
+    pub(crate) fn is_placed(&self) -> bool {
+        self.data.as_ref().is_some_and(EntriesCursor::is_placed)
+    }
+
     /// Goes on to later blocks until the cursor stands on an entry.
     fn skip_ahead(&mut self) -> Result<()> {
-        while self.index.is_some() && self.current().is_none() {
+        while self.index.is_some() && !self.is_placed() {
             let found = self.move_index(EntriesCursor::next)?
                 || (self.open_partition(self.partition + 1)?
                     && self.move_index(EntriesCursor::seek_first)?);
@@ -419,7 +424,7 @@ impl TableCursor {
 
     /// Goes back to earlier blocks until the cursor stands on an entry.
     fn skip_back(&mut self) -> Result<()> {
-        while self.index.is_some() && self.current().is_none() {
+        while self.index.is_some() && !self.is_placed() {
             let before = self.partition.wrapping_sub(1);
             let found = self.move_index(EntriesCursor::prev)?
                 || (self.open_partition(before)? && self.move_index(EntriesCursor::seek_last)?);
