@@ -86,6 +86,7 @@ impl Run {
             0 => db.flush().map(|()| self.acknowledge()),
             1 => db.sync().map(|()| self.acknowledge()),
             2 => db.compact_all(&mut |_| ()).map(|()| self.acknowledge()),
+            9 => self.ingest(db),
             3 => {
                 let value = (self.rng.below(256) as u8, vec![1; 20]);
                 db.write_annex(vec![(vec![value.0 % 8], Some(value.1))])
@@ -96,6 +97,21 @@ impl Run {
             }
             _ => self.write(db),
         }
+    }
+
+    fn ingest(&mut self, db: &Db) -> Result<()> {
+        let mut next = self.states.last().unwrap().clone();
+        let from = self.rng.below(200);
+        let keys = from..from + self.rng.below(40);
+        let keys: Vec<_> = keys.map(|n| format!("{n:03}").into_bytes()).collect();
+        let value = vec![self.rng.below(256) as u8; 30];
+        next.extend(keys.iter().map(|key| (key.clone(), value.clone())));
+        let before = db.last_seqno();
+        let result = db.ingest(|sink| keys.iter().try_for_each(|key| sink.put(key, &value)));
+        if db.last_seqno() > before {
+            self.states.push(next);
+        }
+        result.map(|_| self.acknowledge())
     }
 
     fn acknowledge(&mut self) {

@@ -30,8 +30,9 @@ impl Db {
         seen: &[Seen<'_>],
         options: WriteOptions,
     ) -> Result<Option<SeqNo>> {
-        let view = self.super_version();
+        // In this order: what becomes visible later, in whatever table, counts as newer.
         let compared_at = self.last_seqno();
+        let view = self.super_version();
         for &(key, expected) in seen {
             let newest = self.newest(&view, key, compared_at)?;
             let found = newest.filter(|value| value.kind != KeyKind::Delete);

@@ -14,6 +14,7 @@ mod checkpoint;
 mod compact;
 mod conditional;
 mod flush;
+mod ingest;
 mod limiter;
 mod maintain;
 mod multi_get;
@@ -48,6 +49,7 @@ use crate::types::{FileId, FileKind, SeqNo};
 use crate::version::{AnnexUpdates, VersionEdit};
 
 pub use compact::Progress;
+pub use ingest::Ingest;
 pub use maintain::Work;
 pub use state::Snapshot;
 pub use write::WriteOptions;
@@ -78,6 +80,8 @@ pub struct Db {
     backpressure: backpressure::Backpressure,
     /// Held by whoever flushes.
     flushing: AtomicBool,
+    /// Held by whoever adds tables; writers wait meanwhile.
+    ingesting: AtomicBool,
     /// What is being compacted.
     compacting: Mutex<Claims>,
     /// Threads that work on compactions beyond those that called.

@@ -120,6 +120,7 @@ impl Db {
             work: WorkSignal::default(),
             backpressure: Backpressure::default(),
             flushing: AtomicBool::new(false),
+            ingesting: AtomicBool::new(false),
             compacting: Mutex::new(Claims::default()),
             extra_workers: Arc::new(AtomicUsize::new(0)),
             limiter: Arc::new(limiter),

@@ -125,6 +125,10 @@ impl Db {
         if batch.is_empty() {
             return Ok(Ok(writer.last_seqno));
         }
+        // Whoever holds the turn empties the memory of the store, and needs it to stay empty.
+        if self.ingesting.load(Ordering::Acquire) {
+            return Ok(Err(StallCause::Memtables));
+        }
         let is_full = self.is_full(writer);
         if let Some(cause) = self.stall_cause(is_full) {
             return Ok(Err(cause));

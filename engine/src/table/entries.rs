@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use crate::codec::{Reader, put_varint};
-use crate::entry::{BOUND_LEN_MAX, EntryRef, VALUE_LEN_MAX, compare, pack, unpack};
+use crate::entry::{BOUND_LEN_MAX, EntryRef, VALUE_LEN_MAX, compare, pack, restamp, unpack};
 use crate::error::{Error, Result};
 use crate::types::{KeyKind, SeqNo};
 
@@ -112,6 +112,8 @@ pub(crate) struct EntriesCursor<B> {
     with_digests: bool,
     /// Are all entries range tombstones? Else none is.
     holds_ranges: bool,
+    /// What all numbers are raised by.
+    base_seqno: SeqNo,
     /// Where the entries end and the restart points begin.
     entries_len: usize,
     restart_count: usize,
@@ -155,6 +157,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
             block,
             with_digests,
             holds_ranges: false,
+            base_seqno: 0,
             entries_len,
             restart_count,
             offset: entries_len,
@@ -164,6 +167,12 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
             digest: None,
             value: (0, 0),
         })
+    }
+
+    /// Raises all numbers by `base_seqno`.
+    pub(crate) fn raised_by(mut self, base_seqno: SeqNo) -> Self {
+        self.base_seqno = base_seqno;
+        self
     }
 
     /// As [`EntriesCursor::new`], over range tombstones.
@@ -345,12 +354,13 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         if shared > BOUND_LEN_MAX || unshared > BOUND_LEN_MAX || value_len > VALUE_LEN_MAX {
             return Err(damaged("a key or value is too long"));
         }
-        let trailer = unpack(reader.u64()?).ok_or_else(|| damaged("unknown kind of entry"))?;
+        let (at, kind) = unpack(reader.u64()?).ok_or_else(|| damaged("unknown kind of entry"))?;
+        let trailer = (at.saturating_add(self.base_seqno), kind);
         if (trailer.1 == KeyKind::DeleteRange) != self.holds_ranges {
             return Err(damaged("an entry of a kind that does not belong there"));
         }
         let digest = if self.with_digests {
-            Some(reader.u32()?)
+            Some(restamp(reader.u32()?, at, trailer.0))
         } else {
             None
         };

@@ -9,7 +9,8 @@
 //! | entry count varint | tombstone count varint | first seqno varint | last seqno varint | flags u8 |
 //! | range tombstone count varint, with flag bit 1 only |
 //! ```
-//! Flag bit 0: entries have digests. Flag bit 1: there are range tombstones.
+//! Flag bit 0: entries have digests. Flag bit 1: there are range tombstones. Flag bit 3: in the file
+//! all entries have number 0, and stand for the number that the manifest names as first and last.
 
 use alloc::vec::Vec;
 
@@ -21,6 +22,7 @@ use crate::types::{FileId, FileKind, SeqNo};
 
 const FLAG_DIGESTS: u8 = 1;
 const FLAG_RANGES: u8 = 2;
+const FLAG_UNNUMBERED: u8 = 8;
 
 /// What the manifest knows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub(crate) struct TableMeta {
     pub(crate) with_digests: bool,
     /// How many range tombstones there are beside the entries.
     pub(crate) range_count: u64,
+    /// Do its entries get their number from the manifest?
+    pub(crate) is_unnumbered: bool,
 }
 
 impl TableMeta {
@@ -64,6 +68,16 @@ impl TableMeta {
             last_seqno: 0,
             with_digests: false,
             range_count: 0,
+            is_unnumbered: false,
+        }
+    }
+
+    /// What all numbers in the file are raised by.
+    pub(crate) const fn base_seqno(&self) -> SeqNo {
+        if self.is_unnumbered {
+            self.last_seqno
+        } else {
+            0
         }
     }
 
@@ -99,7 +113,12 @@ impl TableMeta {
         put_varint(out, self.last_seqno);
         let digests = if self.with_digests { FLAG_DIGESTS } else { 0 };
         let ranges = if self.has_ranges() { FLAG_RANGES } else { 0 };
-        out.push(digests | ranges);
+        let unnumbered = if self.is_unnumbered {
+            FLAG_UNNUMBERED
+        } else {
+            0
+        };
+        out.push(digests | ranges | unnumbered);
         if self.has_ranges() {
             put_varint(out, self.range_count);
         }
@@ -120,12 +139,14 @@ impl TableMeta {
             last_seqno: reader.varint()?,
             with_digests: false,
             range_count: 0,
+            is_unnumbered: false,
         };
         let flags = reader.u8()?;
-        if flags & !(FLAG_DIGESTS | FLAG_RANGES) != 0 {
+        if flags & !(FLAG_DIGESTS | FLAG_RANGES | FLAG_UNNUMBERED) != 0 {
             return Err(Error::unsupported("unknown flags of a table"));
         }
         meta.with_digests = flags & FLAG_DIGESTS != 0;
+        meta.is_unnumbered = flags & FLAG_UNNUMBERED != 0;
         if flags & FLAG_RANGES != 0 {
             meta.range_count = reader.varint()?;
             if meta.range_count == 0 {

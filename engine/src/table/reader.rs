@@ -78,6 +78,7 @@ pub(crate) struct TableReader {
     pub(super) number: u64,
     with_digests: bool,
     last_seqno: SeqNo,
+    base_seqno: SeqNo,
     partitions: Partitions,
     pub(super) cache: Arc<Cache<Block>>,
     rows: Arc<Cache<Row>>,
@@ -90,6 +91,9 @@ impl TableReader {
         let named = |error: Error| error.in_file(meta.file()).at(meta_handle.offset);
         let (mut found, partitions) = decode_meta(&block).map_err(named)?;
         found.root = meta.root;
+        if meta.is_unnumbered {
+            (found.first_seqno, found.last_seqno) = (meta.first_seqno, meta.last_seqno);
+        }
         if found != *meta {
             let error = Error::authentication("the table is not the one the manifest names");
             return Err(named(error).part("table meta"));
@@ -99,6 +103,7 @@ impl TableReader {
             number: meta.number,
             with_digests: meta.with_digests,
             last_seqno: meta.last_seqno,
+            base_seqno: meta.base_seqno(),
             partitions,
             cache: Arc::clone(&opener.cache),
             rows: Arc::clone(&opener.rows),
@@ -174,7 +179,8 @@ impl TableReader {
         seqno: SeqNo,
     ) -> Result<Option<Value>> {
         let at = |error: Error| self.at(error, handle);
-        let mut data = EntriesCursor::new(block, self.with_digests).map_err(at)?;
+        let data = EntriesCursor::new(block, self.with_digests).map_err(at)?;
+        let mut data = data.raised_by(self.base_seqno);
         data.seek(key, seqno).map_err(at)?;
         let Some(entry) = data.current().filter(|entry| entry.key == key) else {
             return Ok(None);
@@ -358,7 +364,8 @@ impl TableCursor {
             Section::Entries => EntriesCursor::new(block, table.with_digests),
             Section::Ranges => EntriesCursor::over_ranges(block, table.with_digests),
         };
-        self.data = Some(data.map_err(|error| table.at(error, &handle))?);
+        let data = data.map_err(|error| table.at(error, &handle))?;
+        self.data = Some(data.raised_by(table.base_seqno));
         Ok(true)
     }
 

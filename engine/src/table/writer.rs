@@ -94,6 +94,12 @@ impl TableWriter {
         }
     }
 
+    /// All entries have number 0; the manifest will give them another one.
+    pub(crate) fn unnumbered(mut self) -> Self {
+        self.meta.is_unnumbered = true;
+        self
+    }
+
     /// Adds an entry. REQUIRES: it stands behind all entries added before.
     pub(crate) fn add(&mut self, entry: &EntryRef<'_>) -> Result<()> {
         entry.verify()?;

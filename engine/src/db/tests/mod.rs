@@ -16,6 +16,7 @@ mod compact;
 mod conditional;
 mod damage;
 mod hook;
+mod ingest;
 mod model;
 mod ranges;
 mod reads;

@@ -1,0 +1,126 @@
+//! Tables made without log and memtable.
+
+use super::*;
+use crate::env::{Fs, Task, os};
+
+fn name(i: u32) -> Vec<u8> {
+    format!("{i:05}").into_bytes()
+}
+
+fn ingest(db: &Db, keys: core::ops::Range<u32>, value: u8) -> Result<SeqNo> {
+    db.ingest(|sink| {
+        let mut keys = keys;
+        keys.try_for_each(|i| sink.put(&name(i), &[value; 40]))
+    })
+}
+
+#[test]
+fn ingested_entries_are_newer_than_all_before() {
+    let fs = MemFs::new();
+    let db = open(&fs, &small()).unwrap();
+    for i in 0..300 {
+        put(&db, &name(i), b"old");
+    }
+    let snapshot = db.snapshot();
+    let mut cursor = db.range(.., None).unwrap();
+    let seqno = ingest(&db, 100..200, 1).unwrap();
+    assert_eq!(seqno, db.last_seqno());
+    assert!(seqno > snapshot.seqno());
+    put(&db, &name(150), b"newer");
+    let check = |db: &Db| {
+        for i in 0..300 {
+            let expected = match i {
+                150 => b"newer".to_vec(),
+                100..200 => vec![1; 40],
+                _ => b"old".to_vec(),
+            };
+            assert_eq!(get(db, &name(i)).unwrap(), expected);
+        }
+        assert_eq!(db.get(&name(120), None).unwrap().unwrap().seqno, seqno);
+        assert_eq!(all(db, None).len(), 300);
+    };
+    check(&db);
+    assert!(
+        all(&db, Some(&snapshot))
+            .values()
+            .all(|value| value == b"old")
+    );
+    while let Some(entry) = cursor.next().unwrap() {
+        assert_eq!(entry.value, b"old");
+    }
+    // Durable at once, and once more when a compaction has written the number out.
+    let crashed = open(&fs.fork(), &small()).unwrap();
+    assert_eq!(get(&crashed, &name(120)).unwrap(), vec![1; 40]);
+    put(&crashed, b"goes", b"on");
+    db.compact_all(&mut |_| ()).unwrap();
+    check(&db);
+    assert!(
+        all(&db, Some(&snapshot))
+            .values()
+            .all(|value| value == b"old")
+    );
+    db.close().unwrap();
+    check(&open(&fs, &small()).unwrap());
+}
+
+#[test]
+fn tables_go_as_deep_as_nothing_overlaps_them() {
+    let fs = MemFs::new();
+    let db = open(&fs, &small()).unwrap();
+    ingest(&db, 0..300, 1).unwrap();
+    let counts = |db: &Db| db.stats().levels.map(|level| level.table_count);
+    let deep = counts(&db);
+    assert!(deep[6] > 1 && deep[..6] == [0; 6], "{deep:?}");
+    ingest(&db, 100..110, 2).unwrap();
+    assert_eq!(counts(&db)[5], 1);
+    put(&db, &name(105), b"x");
+    ingest(&db, 104..300, 3).unwrap();
+    assert!(counts(&db)[0] > 0);
+    let found: Vec<_> = [99, 103, 105, 299]
+        .map(|i| get(&db, &name(i)).unwrap()[0])
+        .into();
+    assert_eq!(found, [1, 2, 3, 3]);
+}
+
+#[test]
+fn what_fails_leaves_nothing() {
+    let fs = MemFs::new();
+    let db = open(&fs, &small()).unwrap();
+    let files = fs.list().unwrap().len();
+    let error = db.ingest(|sink| {
+        (0..300).try_for_each(|i| sink.put(&name(i), &[0; 40]))?;
+        sink.put(&name(5), b"behind")
+    });
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(fs.list().unwrap().len(), files);
+    assert!(all(&db, None).is_empty());
+    assert_eq!(db.ingest(|_| Ok(())).unwrap(), db.last_seqno());
+}
+
+/// A condition that was looked at before an ingest does not hold after it.
+#[test]
+fn writers_and_ingests_at_once_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = os::env(dir.path()).unwrap();
+    let spawner = Arc::clone(&env.spawner);
+    let db = Arc::new(Db::open(env, one_key(), STORE, small(), None).unwrap());
+    let writers: Vec<Box<dyn Task>> = (0..2_u32)
+        .filter_map(|thread| {
+            let db = Arc::clone(&db);
+            let work = move || {
+                for i in 0..300 {
+                    put(&db, &name(10_000 + thread * 1000 + i), &[7; 20]);
+                }
+            };
+            spawner.spawn("writer", Box::new(work))
+        })
+        .collect();
+    for round in 0..10 {
+        ingest(&db, round * 50..round * 50 + 100, round as u8).unwrap();
+        for i in round * 50..round * 50 + 100 {
+            assert_eq!(get(&db, &name(i)).unwrap(), vec![round as u8; 40]);
+        }
+    }
+    writers.into_iter().for_each(Task::join);
+    assert_eq!(all(&db, None).len(), 550 + 600);
+}
