@@ -45,10 +45,6 @@ mod error;
 pub mod file;
 mod filter;
 mod hook;
-pub mod ingest {
-    //! Sorted entries that become tables at once: see [`Db::ingest`](crate::Db::ingest).
-    pub use crate::db::Ingest;
-}
 pub mod log;
 mod manifest;
 mod memtable;

@@ -102,7 +102,7 @@ impl Run {
     fn ingest(&mut self, db: &Db) -> Result<()> {
         let mut next = self.states.last().unwrap().clone();
         let from = self.rng.below(200);
-        let keys = from..from + self.rng.below(40);
+        let keys = from..=from + self.rng.below(40);
         let keys: Vec<_> = keys.map(|n| format!("{n:03}").into_bytes()).collect();
         let value = vec![self.rng.below(256) as u8; 30];
         next.extend(keys.iter().map(|key| (key.clone(), value.clone())));
