@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Some(Task::Step { spec, result }) => step(spec, result),
         Some(Task::Rows) => rows(),
         Some(Task::Engines) => engines(&arguments.compare),
-        Some(Task::Show { report, svg }) => show(report, svg.as_deref()),
+        Some(Task::Show { reports, svg }) => show(reports, svg.as_deref()),
         None => compare(&arguments.compare),
     };
     match result {
@@ -79,11 +79,20 @@ fn engines(compare: &Compare) -> Outcome<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(path: &Path, svg: Option<&Path>) -> Outcome<ExitCode> {
-    let text = std::fs::read(path).context(path.display())?;
-    let report: Report = serde_json::from_slice(&text).context("report")?;
-    print(&table::render(&report))?;
-    draw(&report, svg)?;
+fn show(paths: &[PathBuf], svg: Option<&Path>) -> Outcome<ExitCode> {
+    let mut whole: Option<Report> = None;
+    for path in paths {
+        let text = std::fs::read(path).context(path.display())?;
+        let report: Report = serde_json::from_slice(&text).context(path.display())?;
+        match &mut whole {
+            None => whole = Some(report),
+            Some(whole) => whole.join(report).context(path.display())?,
+        }
+    }
+    if let Some(report) = whole {
+        print(&table::render(&report))?;
+        draw(&report, svg)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

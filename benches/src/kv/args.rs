@@ -35,10 +35,12 @@ pub enum Task {
     Rows,
     /// Lists the engines.
     Engines,
-    /// Shows a JSON report as tables again, and draws it.
+    /// Shows JSON reports as tables again, and draws them; several are put together as one run, which
+    /// they are where they were made one after the other.
     Show {
-        /// The report.
-        report: PathBuf,
+        /// The reports.
+        #[arg(required = true)]
+        reports: Vec<PathBuf>,
         /// Also draws the ratios: one file for each length of values, named after this one.
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,

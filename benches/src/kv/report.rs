@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::{Failure, Outcome};
 use crate::kv::engine::{Kind, OURS, Packing, Promise};
 use crate::kv::phase::Values;
 use crate::kv::rows::{ROWS, Row, Scale, Size};
@@ -178,6 +179,22 @@ impl Table {
         })
     }
 
+    /// Takes in further rounds.
+    fn join(&mut self, other: Self) {
+        for line in other.lines {
+            let Some(known) = self.lines.iter_mut().find(|known| known.row == line.row) else {
+                self.lines.push(line);
+                continue;
+            };
+            for (name, cell) in line.cells {
+                let known = known.cells.entry(name).or_default();
+                known.values.extend(cell.values);
+                known.failures.extend(cell.failures);
+                known.cannot = known.cannot.take().or(cell.cannot);
+            }
+        }
+    }
+
     /// Notes what an engine reached in some rows, and why the rest is missing.
     pub fn note(&mut self, name: &str, rows: &[&Row], values: &Values, why: Option<&str>) {
         for line in &mut self.lines {
@@ -212,6 +229,38 @@ impl Report {
                 line.finish(self.packing, table.size.value_len);
             }
         }
+    }
+
+    /// Takes in another part of the same run: other lengths of values, or further rounds.
+    ///
+    /// # Errors
+    /// When it was measured otherwise.
+    pub fn join(&mut self, other: Self) -> Outcome<()> {
+        if (self.scale, self.packing) != (other.scale, other.packing) {
+            return Err(Failure::new("another amount of work, or other packing"));
+        }
+        for column in other.columns {
+            if !self.columns.iter().any(|known| known.name == column.name) {
+                self.columns.push(column);
+            }
+        }
+        for table in other.tables {
+            match self
+                .tables
+                .iter_mut()
+                .find(|known| known.size == table.size)
+            {
+                Some(known) => known.join(table),
+                None => self.tables.push(table),
+            }
+        }
+        self.tables.sort_by_key(|table| table.size.value_len);
+        let lines = self.tables.iter().flat_map(|table| &table.lines);
+        let counts = lines.flat_map(|line| line.cells.values().map(|cell| cell.values.len()));
+        self.round_count = counts.max().unwrap_or(self.round_count);
+        self.seconds += other.seconds;
+        self.finish();
+        Ok(())
     }
 
     /// Whether any engine failed in any row.
@@ -293,6 +342,25 @@ pub(crate) mod tests {
         assert!(compact.to_any.as_ref().unwrap().0 < 1.0);
         assert_eq!(line("keys-warm").to_any, None);
         assert!(report.has_failures());
+    }
+
+    #[test]
+    fn parts_of_a_run_are_put_together() {
+        let mut whole = example();
+        whole.join(example()).unwrap();
+        let load = &whole.tables[0].lines[0].cells["coffer"];
+        assert_eq!(
+            (whole.tables.len(), load.values.len(), whole.round_count),
+            (1, 2, 2)
+        );
+        let mut other = example();
+        other.tables[0].size = Scale::QUICK.size(100);
+        whole.join(other).unwrap();
+        assert_eq!(whole.tables.len(), 2);
+        assert_eq!(whole.tables[0].size.value_len, 100);
+        let mut full = example();
+        full.scale = Scale::FULL;
+        assert!(whole.join(full).is_err());
     }
 
     #[test]

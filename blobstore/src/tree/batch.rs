@@ -94,9 +94,26 @@ impl BlobBatch {
     }
 }
 
+/// Values in blob files that a batch brings, and how many bytes they take.
+type Claims = Vec<(Claim, u64)>;
+
+fn put_staged(entries: &mut WriteBatch, claims: &mut Claims, key: &[u8], staged: Staged) {
+    match staged.0 {
+        Place::Inline(value) => entries.put(key, &value),
+        Place::Blob(StagedFrames { pointer, claim }) => {
+            entries.put_indirect(key, &pointer.encode());
+            claims.push((claim, pointer.disk_len()));
+        }
+    }
+}
+
 impl Core {
+    fn is_inline(&self, value: &[u8]) -> bool {
+        value.len() <= self.files.options().inline_len_max as usize
+    }
+
     pub(super) fn stage(&self, value: &[u8], effort: Effort) -> Result<Staged> {
-        if value.len() <= self.files.options().inline_len_max as usize {
+        if self.is_inline(value) {
             return Ok(Staged(Place::Inline(value.to_vec())));
         }
         self.files
@@ -106,7 +123,7 @@ impl Core {
 
     pub(super) fn write(&self, batch: BlobBatch, sync: bool) -> Result<()> {
         let mut entries = WriteBatch::new();
-        let mut claims: Vec<(Claim, u64)> = Vec::new();
+        let mut claims = Claims::new();
         for (key, operation) in batch.operations {
             let staged = match operation {
                 Operation::Delete => {
@@ -120,14 +137,25 @@ impl Core {
                 Operation::Put(value) => self.stage(&value, Effort::Normal)?,
                 Operation::PutStaged(staged) => staged,
             };
-            match staged.0 {
-                Place::Inline(value) => entries.put(&key, &value),
-                Place::Blob(StagedFrames { pointer, claim }) => {
-                    entries.put_indirect(&key, &pointer.encode());
-                    claims.push((claim, pointer.disk_len()));
-                }
-            }
+            put_staged(&mut entries, &mut claims, &key, staged);
         }
+        self.commit(entries, claims, sync)
+    }
+
+    /// One key: a value that stays in the tree is copied once, into the batch.
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        let mut entries = WriteBatch::new();
+        let mut claims = Claims::new();
+        if self.is_inline(value) {
+            entries.put(key, value);
+        } else {
+            let staged = self.stage(value, Effort::Normal)?;
+            put_staged(&mut entries, &mut claims, key, staged);
+        }
+        self.commit(entries, claims, false)
+    }
+
+    fn commit(&self, entries: WriteBatch, claims: Claims, sync: bool) -> Result<()> {
         let gate = self.gate.read();
         let last = self.db.write(entries, WriteOptions::default())?;
         // The tree knows the values now, whatever becomes of the sync.
@@ -179,9 +207,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::write`].
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        let mut batch = BlobBatch::new();
-        batch.put_staged(key, self.stage(value)?);
-        self.write(batch, false)
+        self.core.put(key, value)
     }
 
     /// Removes `key`, if it is there.

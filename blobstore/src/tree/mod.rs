@@ -35,7 +35,7 @@ use crate::pins::Pins;
 
 pub use batch::{BlobBatch, Staged};
 pub use collect::Garbage;
-pub use scan::{Scan, ValueRef};
+pub use scan::{Scan, ValueRef, ValueView};
 pub use verify::VerifyReport;
 
 /// An open store.

@@ -20,6 +20,13 @@ pub struct Scan {
     pin: Arc<Pin>,
 }
 
+/// A value where it lies, before anything of it is copied.
+#[derive(Clone, Copy)]
+pub struct ValueView<'a> {
+    kind: KeyKind,
+    bytes: &'a [u8],
+}
+
 /// The value of a key met by a scan.
 pub struct ValueRef {
     kind: KeyKind,
@@ -88,24 +95,37 @@ impl Scan {
         };
         Ok(Some((entry.key, value)))
     }
+
+    /// As [`Scan::next`]: `show` sees key and value where they lie, and nothing is copied but what it
+    /// asks for.
+    ///
+    /// # Errors
+    /// As [`BlobTree::scan`].
+    pub fn next_with<R>(
+        &mut self,
+        show: impl FnOnce(&[u8], ValueView<'_>) -> R,
+    ) -> Result<Option<R>> {
+        self.cursor
+            .next_with(|key, kind, bytes, _| show(key, ValueView { kind, bytes }))
+    }
 }
 
-impl ValueRef {
+impl<'a> ValueView<'a> {
     /// Bytes of the value, without reading it.
     ///
     /// # Errors
     /// `Corruption` where the tree holds no pointer in its place.
     pub fn value_len(&self) -> Result<u64> {
         match self.kind {
-            KeyKind::Indirect => pointer::raw_len_of(&self.bytes),
+            KeyKind::Indirect => pointer::raw_len_of(self.bytes),
             _ => Ok(self.bytes.len() as u64),
         }
     }
 
-    /// The value, where it lies in the tree itself: no file is read.
+    /// The value, where it lies in the tree itself.
     #[must_use]
-    pub fn inline(&self) -> Option<&[u8]> {
-        (self.kind != KeyKind::Indirect).then_some(&self.bytes)
+    pub fn inline(&self) -> Option<&'a [u8]> {
+        (self.kind != KeyKind::Indirect).then_some(self.bytes)
     }
 
     /// The value.
@@ -116,7 +136,7 @@ impl ValueRef {
         if let Some(value) = self.inline() {
             return Ok(value.to_vec());
         }
-        let pointer = BlobPointer::decode(&self.bytes)?;
+        let pointer = BlobPointer::decode(self.bytes)?;
         let file = pointer.file;
         let blob = tree
             .core
@@ -125,6 +145,35 @@ impl ValueRef {
         let mut out = Vec::new();
         blob.read(0, u64::MAX, &mut out)?;
         Ok(out)
+    }
+}
+
+impl ValueRef {
+    /// Bytes of the value, without reading it.
+    ///
+    /// # Errors
+    /// `Corruption` where the tree holds no pointer in its place.
+    pub fn value_len(&self) -> Result<u64> {
+        self.view().value_len()
+    }
+
+    /// The value, where it lies in the tree itself: no file is read.
+    #[must_use]
+    pub fn inline(&self) -> Option<&[u8]> {
+        self.view().inline()
+    }
+
+    fn view(&self) -> ValueView<'_> {
+        let (kind, bytes) = (self.kind, self.bytes.as_slice());
+        ValueView { kind, bytes }
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    /// `Corruption` and `Authentication` naming file and offset; those of the medium.
+    pub fn bytes(&self, tree: &BlobTree) -> Result<Vec<u8>> {
+        self.view().bytes(tree)
     }
 }
 

@@ -296,6 +296,26 @@ fn a_source_that_fails_changes_nothing() {
 }
 
 #[test]
+fn a_scan_shows_values_where_they_lie() {
+    let tree = BlobTree::in_memory().unwrap();
+    let large = vec![7; 300 << 10];
+    tree.put(b"a", b"small").unwrap();
+    tree.put(b"b", &large).unwrap();
+    let mut scan = tree.scan(b"", b"").unwrap();
+    let first = scan.next_with(|key, value| {
+        assert_eq!((key, value.inline()), (&b"a"[..], Some(&b"small"[..])));
+        (value.value_len().unwrap(), value.bytes(&tree).unwrap())
+    });
+    assert_eq!(first.unwrap(), Some((5, b"small".to_vec())));
+    let second = scan.next_with(|key, value| {
+        assert_eq!((key, value.inline()), (&b"b"[..], None));
+        (value.value_len().unwrap(), value.bytes(&tree).unwrap())
+    });
+    assert_eq!(second.unwrap(), Some((large.len() as u64, large)));
+    assert!(scan.next_with(|_, _| ()).unwrap().is_none());
+}
+
+#[test]
 fn scans_see_one_moment_and_keep_what_they_may_read() {
     let mut options = small_options();
     options.blob_file_len = 64 << 10;

@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use coffer_blobstore::{
-    BlobBatch, BlobTree, Compression, Credential, KdfCost, OpenOptions, Preset, StoreOptions, env,
+    BlobBatch, BlobTree, Compression, Credential, KdfCost, OpenOptions, Preset, StoreOptions,
+    ValueView, env,
 };
 
 use crate::failure::{Context, Outcome};
@@ -90,14 +91,17 @@ impl Engine for Coffer {
 
     fn scan(&self, with_values: bool, look: &mut LookEntry<'_>) -> Outcome<()> {
         let mut scan = self.0.scan(&[], &[]).context("scan")?;
-        while let Some((key, value)) = scan.next().context("scan")? {
+        let mut show = |key: &[u8], value: ValueView<'_>| {
             if !with_values {
-                look(&key, Seen::Len(value.value_len().context("scan")?))?;
+                look(key, Seen::Len(value.value_len().context("scan")?))
             } else if let Some(bytes) = value.inline() {
-                look(&key, Seen::Value(bytes))?;
+                look(key, Seen::Value(bytes))
             } else {
-                look(&key, Seen::Value(&value.bytes(&self.0).context("scan")?))?;
+                look(key, Seen::Value(&value.bytes(&self.0).context("scan")?))
             }
+        };
+        while let Some(seen) = scan.next_with(&mut show).context("scan")? {
+            seen?;
         }
         Ok(())
     }
