@@ -49,7 +49,6 @@ use crate::types::{FileId, FileKind, SeqNo};
 use crate::version::{AnnexUpdates, VersionEdit};
 
 pub use compact::Progress;
-pub use ingest::Ingest;
 pub use maintain::Work;
 pub use state::Snapshot;
 pub use write::WriteOptions;

@@ -111,7 +111,7 @@ fn walk(db: &Db, model: &Contents, start: &[u8], steps: &[bool]) {
 
 fn ingest(db: &Db, model: &mut Contents, from: u16, count: u16, v: u16) {
     let keys = from..400.min(from + count);
-    let fill = |sink: &mut crate::db::Ingest<'_>| {
+    let fill = |sink: &mut crate::db::ingest::Ingest<'_>| {
         keys.clone().try_for_each(|k| sink.put(&key(k), &value(v)))
     };
     db.ingest(fill).unwrap();
