@@ -69,8 +69,10 @@ impl StoreInfo {
                 continue;
             };
             info.count(id.kind, file.len()?);
-            if !matches!(id.kind, FileKind::Keyring | FileKind::Lock | FileKind::Temp)
-                && let Ok(header) = read_header(&*file)
+            if !matches!(
+                id.kind,
+                FileKind::Keyring | FileKind::Lock | FileKind::Temp | FileKind::Aside
+            ) && let Ok(header) = read_header(&*file)
             {
                 info.take(id.kind, &header);
             }

@@ -124,7 +124,7 @@ pub fn scrub(
 ) -> Result<ScrubReport> {
     let _lock = env.fs.lock()?;
     let mut ids = env.fs.list()?;
-    ids.retain(|id| !matches!(id.kind, FileKind::Lock | FileKind::Temp));
+    ids.retain(|id| !matches!(id.kind, FileKind::Lock | FileKind::Temp | FileKind::Aside));
     if ids.is_empty() {
         return Err(Error::invalid("there is no store in this directory"));
     }

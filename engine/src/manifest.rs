@@ -51,6 +51,8 @@ pub(crate) struct State {
     pub(crate) wals: BTreeMap<u64, LiveWal>,
     pub(crate) next_number: u64,
     pub(crate) last_seqno: SeqNo,
+    /// No tombstone newer than this one has gone for good: what was deleted since can be told.
+    pub(crate) spent_seqno: SeqNo,
     pub(crate) annex: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
@@ -64,6 +66,7 @@ impl State {
             wals: BTreeMap::new(),
             next_number: 1,
             last_seqno: 0,
+            spent_seqno: 0,
             annex: Arc::new(BTreeMap::new()),
         }
     }
@@ -98,6 +101,7 @@ impl State {
         }
         next.next_number = self.next_number.max(edit.next_number.unwrap_or(0));
         next.last_seqno = self.last_seqno.max(edit.last_seqno.unwrap_or(0));
+        next.spent_seqno = self.spent_seqno.max(edit.spent_seqno.unwrap_or(0));
         if !edit.annex.is_empty() {
             apply_annex(Arc::make_mut(&mut next.annex), &edit.annex);
         }
@@ -143,6 +147,7 @@ impl State {
             wals_removed: Vec::new(),
             next_number: Some(self.next_number),
             last_seqno: Some(self.last_seqno),
+            spent_seqno: Some(self.spent_seqno),
             annex: annex.collect(),
         }
     }
@@ -177,22 +182,32 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Writes `state` as a new manifest and makes it the live one. `NoSpace` means that it is not.
     pub(crate) fn create(place: &Place, number: u64, state: &State) -> Result<Self> {
+        let manifest = Self::write(place, number, state)?;
+        manifest.switch_to(place)?;
+        Ok(manifest)
+    }
+
+    /// Writes `state` as a new manifest, durable on return, and nothing else.
+    pub(crate) fn write(place: &Place, number: u64, state: &State) -> Result<Self> {
         let id = FileId::new(FileKind::Manifest, number);
         let transform = place.transform.for_metadata();
         let (env, keys, store_id) = (&place.env, &*place.keys, place.store_id);
         let (file, context) = create_file(env, keys, id, store_id, transform)?;
-        let salt = *context.salt();
         let mut log = LogWriter::new(file, context, BlockKind::ManifestRecord);
         log.append(&state.picture().encode())?;
         log.sync()?;
         env.fs.sync_dir()?;
-        switch_current(place, number, &salt, 0)?;
         let picture_len = log.len();
         Ok(Self {
             number,
             log,
             picture_len,
         })
+    }
+
+    /// Makes it the live one.
+    pub(crate) fn switch_to(&self, place: &Place) -> Result<()> {
+        switch_current(place, self.number, self.log.context().salt(), 0)
     }
 
     /// Appends an edit and makes it durable.
@@ -297,11 +312,30 @@ pub(crate) fn read_manifest(place: &Place) -> Result<(State, u64)> {
         let message = "the manifest is not the one that CURRENT names";
         return Err(Error::authentication(message).in_file(id).part("header"));
     }
-    let mut log = LogReader::new(file, context, BlockKind::ManifestRecord, end)?;
+    let log = LogReader::new(file, context, BlockKind::ManifestRecord, end)?;
+    let (state, last_wal, ended) = replay(log, id, number);
+    ended.map(|()| (state, last_wal))
+}
+
+/// As much as can be read of a manifest that nothing vouches for; `None` where that is nothing.
+pub(crate) fn salvage_manifest(place: &Place, id: FileId) -> Option<State> {
+    let (env, keys) = (&place.env, &*place.keys);
+    let (file, context) = open_file(env, keys, id, place.store_id, OpenMode::Read).ok()?;
+    let log = LogReader::new(file, context, BlockKind::ManifestRecord, LogEnd::Open).ok()?;
+    let (state, ..) = replay(log, id, id.number);
+    (state.counter > 0).then_some(state)
+}
+
+/// The state after all edits up to the end or an error, which comes along; the number above which
+/// no log is named.
+fn replay(mut log: LogReader, id: FileId, number: u64) -> (State, u64, Result<()>) {
     let mut state = State::empty();
-    let mut is_empty = true;
+    let (mut is_empty, mut counts_spent) = (true, true);
     let mut last_wal = number;
-    while let Some(record) = log.next()? {
+    let mut next = || {
+        let Some(record) = log.next()? else {
+            return Ok(None);
+        };
         let named = |error: Error| error.in_file(id).at(record.offset).part("manifest record");
         let edit = VersionEdit::decode(&record.payload).map_err(named)?;
         if !is_empty && edit.counter != state.counter + 1 {
@@ -310,17 +344,28 @@ pub(crate) fn read_manifest(place: &Place) -> Result<(State, u64)> {
             )));
         }
         state = state.apply(&edit).map_err(named)?;
-        last_wal = edit
-            .wals_added
-            .iter()
-            .map(|wal| wal.0)
-            .fold(last_wal, u64::max);
+        if is_empty {
+            counts_spent = edit.spent_seqno.is_some();
+        }
+        let wals = edit.wals_added.iter().map(|wal| wal.0);
+        last_wal = wals.fold(last_wal, u64::max);
         is_empty = false;
-    }
-    if is_empty {
+        Ok(Some(()))
+    };
+    let mut ended = loop {
+        match next() {
+            Ok(Some(())) => {}
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    if is_empty && ended.is_ok() {
         // `CURRENT` is switched only after the first edit is durable.
-        let error = Error::corruption("the manifest holds no edit");
-        return Err(error.in_file(id));
+        ended = Err(Error::corruption("the manifest holds no edit").in_file(id));
     }
-    Ok((state, last_wal))
+    if !counts_spent {
+        // Written by a version that did not count: any tombstone may be gone.
+        state.spent_seqno = state.last_seqno;
+    }
+    (state, last_wal, ended)
 }

@@ -47,6 +47,8 @@ pub enum FileKind {
     Blob = 7,
     /// A side file that is renamed into place once whole.
     Temp = 8,
+    /// A file of any kind that a repair did not take: nobody reads or removes it.
+    Aside = 9,
 }
 
 /// Name of one file of a store.
@@ -82,6 +84,7 @@ impl FileId {
             "table" => FileKind::Table,
             "blob" => FileKind::Blob,
             "temp" => FileKind::Temp,
+            "aside" => FileKind::Aside,
             _ => return None,
         };
         if number.len() < 6 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -107,6 +110,7 @@ impl fmt::Display for FileId {
             FileKind::Table => write!(f, "{number:06}.table"),
             FileKind::Blob => write!(f, "{number:06}.blob"),
             FileKind::Temp => write!(f, "{number:06}.temp"),
+            FileKind::Aside => write!(f, "{number:06}.aside"),
         }
     }
 }
@@ -157,6 +161,8 @@ mod tests {
             FileKind::Wal,
             FileKind::Table,
             FileKind::Blob,
+            FileKind::Temp,
+            FileKind::Aside,
         ] {
             for number in [0, 1, 999_999, 1_000_000, u64::MAX] {
                 let id = FileId::new(kind, number);

@@ -161,6 +161,13 @@ pub struct Caller {
     pub umask: u32,
 }
 
+impl Caller {
+    /// The group of a caller who has no right to keep suid and sgid; none for root.
+    pub(crate) fn unprivileged(&self) -> Option<u32> {
+        (self.uid != 0).then_some(self.gid)
+    }
+}
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenFlags {
@@ -179,8 +186,9 @@ pub struct OpenFlags {
 /// What the caller says about one write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteFlags {
-    /// Clear suid and sgid (the kernel's `FUSE_WRITE_KILL_SUIDGID`).
-    pub kill_suid: bool,
+    /// Clear suid and sgid, for a writer of this group who has no right to keep them (the kernel's
+    /// `FUSE_WRITE_KILL_SUIDGID`).
+    pub kill_suid: Option<u32>,
     /// Comes from the kernel's writeback cache: the offset counts even for append handles.
     pub from_cache: bool,
 }
@@ -192,6 +200,30 @@ pub struct RenameFlags {
     pub no_replace: bool,
     /// Swap the two names.
     pub exchange: bool,
+    /// Leave a whiteout in the old place: a character device 0:0 without permissions.
+    pub whiteout: bool,
+}
+
+/// What fallocate(2) does with a range of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocate {
+    /// See that there is space for it; the file grows to the end of the range.
+    Reserve,
+    /// See that there is space for it; the length stays.
+    ReserveBehind,
+    /// Make it read as zeros and give its space back; the length stays.
+    PunchHole,
+    /// As `PunchHole`, but the file grows to the end of the range.
+    ZeroRange,
+}
+
+/// What lseek(2) looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seek {
+    /// The next byte that may be other than zero.
+    Data,
+    /// The next byte of a hole; the end of the file counts as one.
+    Hole,
 }
 
 /// An open file or directory.

@@ -20,6 +20,8 @@ pub enum Errno {
     ENOENT = 2,
     /// Damaged data or an error of the medium.
     EIO = 5,
+    /// No data behind this offset.
+    ENXIO = 6,
     /// Argument list too long: a value above its limit.
     E2BIG = 7,
     /// No such handle, or one that was not opened for this.

@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+mod acl;
 pub mod attr;
 mod buffer;
 mod cache;

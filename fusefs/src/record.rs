@@ -18,7 +18,7 @@
 //!    40 hole_count:8 (chunks below size that do not exist)
 //!    48 patch_count:8
 //!    56 parent:8 (directories)
-//!    64 flags:4: bit 0 has security.capability
+//!    64 flags:4: bit 0 has security.capability, bit 1 has an access list, bit 2 a default list
 //!    68 atime, mtime, ctime, btime, each secs:8 nanos:4
 //!   116 target (symbolic links)
 //! ```
@@ -42,6 +42,9 @@ const SUPERBLOCK_LEN: usize = 30;
 pub(crate) const TARGET_LEN_MAX: usize = 4095;
 
 const FLAG_CAPABILITY: u32 = 1;
+const FLAG_ACCESS_LIST: u32 = 1 << 1;
+const FLAG_DEFAULT_LIST: u32 = 1 << 2;
+const FLAGS: u32 = FLAG_CAPABILITY | FLAG_ACCESS_LIST | FLAG_DEFAULT_LIST;
 const FLAG_CLEAN: u8 = 1;
 
 /// What the tree knows of an inode.
@@ -66,6 +69,10 @@ pub(crate) struct InodeRecord {
     pub(crate) parent: Ino,
     /// There is a `security.capability` attribute.
     pub(crate) has_capability: bool,
+    /// There is an access control list that says more than the mode.
+    pub(crate) has_access_list: bool,
+    /// There is a list that new inodes in this directory get.
+    pub(crate) has_default_list: bool,
     pub(crate) atime: Time,
     pub(crate) mtime: Time,
     pub(crate) ctime: Time,
@@ -91,6 +98,8 @@ impl InodeRecord {
             patch_count: 0,
             parent: 0,
             has_capability: false,
+            has_access_list: false,
+            has_default_list: false,
             atime: now,
             mtime: now,
             ctime: now,
@@ -144,11 +153,13 @@ impl InodeRecord {
         ] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        let flags = if self.has_capability {
-            FLAG_CAPABILITY
-        } else {
-            0
-        };
+        let flags = [
+            (self.has_capability, FLAG_CAPABILITY),
+            (self.has_access_list, FLAG_ACCESS_LIST),
+            (self.has_default_list, FLAG_DEFAULT_LIST),
+        ];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set);
+        let flags = flags.fold(0_u32, |sum, (_, flag)| sum | flag);
         out.extend_from_slice(&flags.to_le_bytes());
         for time in [self.atime, self.mtime, self.ctime, self.btime] {
             out.extend_from_slice(&time.secs.to_le_bytes());
@@ -160,6 +171,12 @@ impl InodeRecord {
 
     /// The record in the value of key `I`.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let flags = bytes.get(64..68).and_then(|bytes| bytes.try_into().ok());
+        if flags.map_or(0, u32::from_le_bytes) & !FLAGS != 0 {
+            return Err(Error::unsupported(
+                "an inode has something that this version of coffer does not know",
+            ));
+        }
         Self::fields(bytes)
             .filter(Self::is_sound)
             .ok_or_else(|| Error::corruption("an inode record makes no sense").part("inode record"))
@@ -193,7 +210,6 @@ impl InodeRecord {
             fields.time()?,
             fields.time()?,
         ];
-        (flags & !FLAG_CAPABILITY == 0).then_some(())?;
         Some(Self {
             kind,
             mode,
@@ -208,6 +224,8 @@ impl InodeRecord {
             patch_count,
             parent,
             has_capability: flags & FLAG_CAPABILITY != 0,
+            has_access_list: flags & FLAG_ACCESS_LIST != 0,
+            has_default_list: flags & FLAG_DEFAULT_LIST != 0,
             atime,
             mtime,
             ctime,
@@ -226,6 +244,8 @@ impl InodeRecord {
             && (link || self.target.is_empty())
             && (!link || self.target.len() as u64 == self.size)
             && (self.kind == Kind::Directory) == (self.parent != 0)
+            && (self.kind == Kind::Directory || !self.has_default_list)
+            && (!link || !self.has_access_list)
     }
 }
 
@@ -372,6 +392,7 @@ mod tests {
             hole_count: 2,
             patch_count: 9,
             has_capability: true,
+            has_access_list: true,
             ..InodeRecord::new(Kind::File, 0o4755, 1000, u32::MAX, time)
         }
     }
@@ -412,7 +433,7 @@ mod tests {
         );
         assert_eq!(bytes[24..32], 300_000_u64.to_le_bytes());
         assert_eq!(bytes[40..48], 2_u64.to_le_bytes());
-        assert_eq!(bytes[64..68], 1_u32.to_le_bytes());
+        assert_eq!(bytes[64..68], 3_u32.to_le_bytes());
         assert_eq!(bytes[68..76], (-5_i64).to_le_bytes());
     }
 

@@ -111,6 +111,12 @@ impl Session {
         self.attached.is_attached()
     }
 
+    /// Requests of the kernel answered so far, but for those that tell what it forgets.
+    #[must_use]
+    pub fn request_count(&self) -> u64 {
+        self.core.request_count()
+    }
+
     /// Takes the mount out of the tree of files; `on_end` is called when its last user is gone.
     ///
     /// # Errors

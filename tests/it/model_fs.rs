@@ -54,7 +54,7 @@ mod threads {
     use super::{MountOptions, cramped};
     use coffer_blobstore::env::mem;
     use coffer_fusefs::attr::{
-        Caller, Ino, Kind, OpenFlags, ROOT, RenameFlags, SetAttr, WriteFlags,
+        Allocate, Caller, Ino, Kind, OpenFlags, ROOT, RenameFlags, SetAttr, WriteFlags,
     };
     use coffer_fusefs::{Errno, FileSystem, FsResult};
     use coffer_tests::play_fs::{reopened, small_store};
@@ -116,6 +116,30 @@ mod threads {
         at
     }
 
+    fn content(fs: &FileSystem, rng: &mut Rng, at: Ino, name: &[u8]) {
+        if let Some(attr) = fine(fs.lookup(at, name)) {
+            if let Some(handle) = fine(fs.open_file(&CALLER, attr.ino, RW)) {
+                let data = fs.read(attr.ino, handle, 0, 200_000).unwrap();
+                assert!(data.iter().all(|&byte| byte == b'z' || byte == 0));
+                let cut = SetAttr {
+                    size: Some(rng.below(200_000) as u64),
+                    ..SetAttr::default()
+                };
+                fine(fs.setattr(&CALLER, attr.ino, &cut));
+                let start = rng.below(200_000) as u64;
+                let range = start..start + 1 + rng.below(200_000) as u64;
+                let punch = Allocate::PunchHole;
+                fs.fallocate(&CALLER, attr.ino, handle, range, punch)
+                    .unwrap();
+                let place = |offset| (attr.ino, handle, offset);
+                fs.copy_range(&CALLER, place(0), place(300_000), 150_000)
+                    .unwrap();
+                fs.release(attr.ino, handle).unwrap();
+            }
+            fs.forget(attr.ino, 1);
+        }
+    }
+
     fn step(fs: &FileSystem, rng: &mut Rng) {
         let (at, name_a, name_b) = (dir(fs, rng), name(rng), name(rng));
         match rng.below(12) {
@@ -140,11 +164,13 @@ mod threads {
             5 => drop(fine(fs.rmdir(at, &name_a))),
             6..=8 => {
                 let to = dir(fs, rng);
+                let exchange = rng.chance(40);
                 let flags = RenameFlags {
-                    no_replace: false,
-                    exchange: rng.chance(40),
+                    exchange,
+                    whiteout: !exchange && rng.chance(10),
+                    ..RenameFlags::default()
                 };
-                fine(fs.rename(at, &name_a, to, &name_b, flags));
+                fine(fs.rename(&CALLER, at, &name_a, to, &name_b, flags));
             }
             9 => {
                 if let Some(attr) = fine(fs.lookup(at, &name_a)) {
@@ -155,21 +181,7 @@ mod threads {
                     fs.forget(attr.ino, 1);
                 }
             }
-            10 => {
-                if let Some(attr) = fine(fs.lookup(at, &name_a)) {
-                    if let Some(handle) = fine(fs.open_file(&CALLER, attr.ino, RW)) {
-                        let data = fs.read(attr.ino, handle, 0, 200_000).unwrap();
-                        assert!(data.iter().all(|&byte| byte == b'z' || byte == 0));
-                        let cut = SetAttr {
-                            size: Some(rng.below(200_000) as u64),
-                            ..SetAttr::default()
-                        };
-                        fine(fs.setattr(&CALLER, attr.ino, &cut));
-                        fs.release(attr.ino, handle).unwrap();
-                    }
-                    fs.forget(attr.ino, 1);
-                }
-            }
+            10 => content(fs, rng, at, &name_a),
             _ => {
                 let mut seen = BTreeSet::new();
                 fine(fs.readdirplus(at, 0, &mut |entry| {

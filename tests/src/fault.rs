@@ -52,6 +52,8 @@ pub enum Fault {
     FlipBit(usize),
     /// A read is answered from this many bytes further on.
     Misdirected(u64),
+    /// The code behind the operation has a bug.
+    Panic,
 }
 
 /// When what goes wrong.
@@ -169,6 +171,7 @@ impl FaultFs {
 
 fn error(fault: Fault, id: Option<FileId>) -> Error {
     let error = match fault {
+        Fault::Panic => panic!("simulated: a bug"),
         Fault::NoSpace => Error::no_space("simulated: the medium is full"),
         _ => Error::io("simulated: the medium answers with an error"),
     };

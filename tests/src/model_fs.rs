@@ -3,8 +3,10 @@
 //! - What `coffer_fusefs::FileSystem` answers must be what this answers, errno included.
 //! - Times are those that the caller gives; nothing here looks at a clock.
 
+mod lists;
 mod names;
 mod node;
+mod ranges;
 
 use coffer_fusefs::Errno;
 use coffer_fusefs::attr::{Attr, Caller, Kind, OpenFlags, SetAttr, SetTime, SetXattr, Time};
@@ -148,7 +150,13 @@ impl ModelFs {
     }
 
     /// Writes; at the end without an offset.
-    pub fn write(&mut self, id: Id, offset: Option<u64>, data: &[u8], kill: bool) -> Answer<()> {
+    pub fn write(
+        &mut self,
+        id: Id,
+        offset: Option<u64>,
+        data: &[u8],
+        kill: Option<u32>,
+    ) -> Answer<()> {
         let now = self.now;
         if data.is_empty() {
             return Ok(());
@@ -161,9 +169,8 @@ impl ModelFs {
         node.write(offset, data);
         node.times[1] = now;
         node.times[2] = now;
-        if kill {
-            node.drop_suid();
-            node.xattrs.remove(&b"security.capability"[..]);
+        if kill.is_some() {
+            node.drop_privileges(kill);
         }
         Ok(())
     }
@@ -185,10 +192,12 @@ impl ModelFs {
         let node = self.at(id);
         let chown = changes.uid.is_some() || changes.gid.is_some();
         if chown || (changes.size.is_some() && caller.uid != 0) {
-            node.drop_suid();
-            node.xattrs.remove(&b"security.capability"[..]);
+            node.drop_privileges((caller.uid != 0).then_some(caller.gid));
         }
-        node.mode = changes.mode.unwrap_or(node.mode);
+        if let Some(mode) = changes.mode {
+            node.mode = mode;
+            lists::follow_mode(node);
+        }
         node.uid = changes.uid.unwrap_or(node.uid);
         node.gid = changes.gid.unwrap_or(node.gid);
         node.times[0] = changes.atime.map_or(node.times[0], at);
@@ -200,7 +209,7 @@ impl ModelFs {
         Ok(())
     }
 
-    /// Sets an extended attribute of the namespaces `user` and `trusted`.
+    /// Sets an extended attribute.
     pub fn setxattr(
         &mut self,
         caller: &Caller,
@@ -210,6 +219,9 @@ impl ModelFs {
         how: SetXattr,
     ) -> Answer<()> {
         let now = self.now;
+        if lists::is_list(name) {
+            return self.set_list(caller, id, name, value);
+        }
         self.may_change(caller, id, name)?;
         let node = self.at(id);
         match (how, node.xattrs.contains_key(name)) {
@@ -227,8 +239,11 @@ impl ModelFs {
         let now = self.now;
         self.may_change(caller, id, name)?;
         let node = self.at(id);
-        node.xattrs.remove(name).ok_or(Errno::ENODATA)?;
-        node.times[2] = now;
+        match node.xattrs.remove(name) {
+            Some(_) => node.times[2] = now,
+            None if lists::is_list(name) => {}
+            None => return Err(Errno::ENODATA),
+        }
         Ok(())
     }
 

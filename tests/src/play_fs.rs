@@ -20,7 +20,7 @@ use crate::model_fs::{Id, ModelFs, TOP};
 use op::{SLOT_COUNT, name_of};
 use store::Hand;
 
-pub use op::{Op, Path, Place, op};
+pub use op::{Op, Path, Place, list, op};
 pub use store::{reopened, small_store};
 
 struct OpenFile {
@@ -153,6 +153,7 @@ impl Player {
             Op::Open(..) | Op::Close(_) | Op::Write(..) | Op::Read(..) | Op::Fsync(_) => {
                 self.content(op);
             }
+            Op::Allocate(..) | Op::Seek(..) | Op::Copy(..) => self.range(op),
             Op::Cut(..) | Op::CutPath(..) | Op::Chmod(..) | Op::Chown(..) | Op::Times(..) => {
                 self.attributes(op);
             }
@@ -162,7 +163,7 @@ impl Player {
 
     fn rest(&mut self, op: &Op) {
         match op {
-            Op::SetXattr(..) | Op::RemoveXattr(..) => self.xattr(op),
+            Op::SetXattr(..) | Op::RemoveXattr(..) | Op::SetList(..) => self.xattr(op),
             Op::Readdir(path, step) => {
                 if let Some((ino, id)) = self.walk(op, path) {
                     let real = self.listing(ino, usize::from(*step));

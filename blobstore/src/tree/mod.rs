@@ -82,8 +82,9 @@ impl BlobTree {
     /// # Errors
     /// Those of the medium.
     pub fn exists(env: &Env) -> Result<bool> {
-        let is_ours =
-            |id: &coffer_engine::FileId| !matches!(id.kind, FileKind::Lock | FileKind::Temp);
+        let is_ours = |id: &coffer_engine::FileId| {
+            !matches!(id.kind, FileKind::Lock | FileKind::Temp | FileKind::Aside)
+        };
         Ok(env.fs.list()?.iter().any(is_ours))
     }
 

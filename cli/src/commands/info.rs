@@ -136,6 +136,7 @@ fn kind_word(kind: FileKind) -> &'static str {
         FileKind::Table => "table",
         FileKind::Blob => "blob",
         FileKind::Temp => "temp",
+        FileKind::Aside => "aside",
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Retention {
     snapshots: Vec<SeqNo>,
     /// How many snapshots were too old for the version of this key seen last.
     group: Option<usize>,
+    /// The newest tombstone that went without a newer version of its key.
+    spent_seqno: SeqNo,
 }
 
 /// What becomes of a version.
@@ -37,7 +39,13 @@ impl Retention {
         Self {
             snapshots,
             group: None,
+            spent_seqno: 0,
         }
+    }
+
+    /// The newest tombstone that was spent; 0 where none was.
+    pub(crate) const fn spent_seqno(&self) -> SeqNo {
+        self.spent_seqno
     }
 
     /// A new key begins.
@@ -58,6 +66,7 @@ impl Retention {
         }
         self.group = Some(group);
         if kind == KeyKind::Delete && group == 0 && !may_be_below() {
+            self.spent_seqno = self.spent_seqno.max(seqno);
             return Fate::Spent;
         }
         Fate::Keep
@@ -71,7 +80,7 @@ impl Retention {
 
     /// Leaves of a fragment the tombstones that somebody needs; `may_be_below`: may deeper levels
     /// hold keys of its range?
-    pub(crate) fn thin_out(&self, fragment: &mut Fragment, may_be_below: bool) {
+    pub(crate) fn thin_out(&mut self, fragment: &mut Fragment, may_be_below: bool) {
         let mut last = None;
         fragment.retain(|seqno| {
             let group = Some(self.group_of(seqno));
@@ -81,7 +90,15 @@ impl Retention {
         });
         // The oldest one hides only what is below, if no snapshot is older than it.
         let is_spent = last == Some(0) && !may_be_below;
-        fragment.retain(|seqno| !is_spent || self.group_of(seqno) > 0);
+        let mut spent_seqno = self.spent_seqno;
+        fragment.retain(|seqno| {
+            let stays = !is_spent || self.group_of(seqno) > 0;
+            if !stays {
+                spent_seqno = spent_seqno.max(seqno);
+            }
+            stays
+        });
+        self.spent_seqno = spent_seqno;
     }
 
     /// How many snapshots are too old to see it.

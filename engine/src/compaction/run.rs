@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::hook::IndirectSession;
 use crate::table::{TableMeta, TableWriter};
 use crate::tombstone::{Fragment, Sweep, successor};
-use crate::types::{KeyKind, SEQNO_MAX};
+use crate::types::{KeyKind, SEQNO_MAX, SeqNo};
 use crate::version::AnnexUpdates;
 
 /// Work between two calls of `Job::between`: entries, and KiB of them.
@@ -54,6 +54,8 @@ pub(crate) struct Output {
     pub(crate) annex: AnnexUpdates,
     /// Does any entry hold a pointer?
     pub(crate) has_pointers: bool,
+    /// The newest tombstone that was left out because it hid nothing any more.
+    pub(crate) spent_seqno: SeqNo,
     /// What watched the work; to be finished when all of it is done.
     sessions: Vec<Box<dyn IndirectSession>>,
 }
@@ -69,6 +71,7 @@ impl Output {
         self.tables.extend(other.tables);
         self.annex.extend(other.annex);
         self.has_pointers |= other.has_pointers;
+        self.spent_seqno = self.spent_seqno.max(other.spent_seqno);
         self.sessions.extend(other.sessions);
     }
 
@@ -163,6 +166,7 @@ impl Run<'_> {
         self.end_table()?;
         let len = self.output.len();
         (self.between)(len.saturating_sub(self.told_len))?;
+        self.output.spent_seqno = self.retention.spent_seqno();
         self.output.sessions.extend(self.session);
         Ok(self.output)
     }

@@ -25,7 +25,12 @@ impl Db {
     pub fn checkpoint(&self, to: Arc<dyn Fs>) -> Result<()> {
         let _lock = to.lock()?;
         // Keys and blob files are the business of the layer above.
-        let above = [FileKind::Lock, FileKind::Keyring, FileKind::Blob];
+        let above = [
+            FileKind::Lock,
+            FileKind::Keyring,
+            FileKind::Blob,
+            FileKind::Aside,
+        ];
         let mut files = to.list()?.into_iter();
         if let Some(id) = files.find(|id| !above.contains(&id.kind)) {
             let message = "a checkpoint needs a directory without a store";

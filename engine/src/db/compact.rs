@@ -174,6 +174,7 @@ impl Db {
             }
             self.poison_on(self.env.fs.sync_dir())?;
             write_len = output.len();
+            edit.spent_seqno = (output.spent_seqno > 0).then_some(output.spent_seqno);
             edit.added = output
                 .tables
                 .into_iter()
@@ -204,6 +205,12 @@ impl Db {
         for number in numbers {
             self.remove_file(FileId::new(FileKind::Table, number));
         }
+    }
+
+    /// Tables whose files are still there for readers of old versions.
+    pub(super) fn obsolete_numbers(&self) -> Vec<u64> {
+        let obsolete = self.obsolete.lock();
+        obsolete.iter().map(|table| table.meta().number).collect()
     }
 
     /// Removes the files of tables that nobody reads any more.

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::hook::IndirectHook;
 use crate::memtable::Memtable;
 use crate::options::Options;
-use crate::table::{TableOpener, TableWriter};
+use crate::table::{Lineage, TableOpener, TableWriter};
 use crate::tombstone::{FragmentSource, Sweep};
 use crate::types::{FileId, FileKind, SeqNo};
 use crate::version::VersionEdit;
@@ -72,6 +72,7 @@ impl Db {
             opener: &self.opener,
             options: &self.options,
             hook: self.hook.as_deref(),
+            obsolete: self.obsolete_numbers(),
             sync: &|file| self.poison_on(file.sync()),
         };
         let output = flush.write(&immutable.memtable, snapshots, &mut number)?;
@@ -128,17 +129,19 @@ impl Db {
 }
 
 /// Writes the table of a memtable: for a running store and for recovery.
-pub(super) struct Flush<'a> {
-    pub(super) opener: &'a TableOpener,
-    pub(super) options: &'a Options,
-    pub(super) hook: Option<&'a dyn IndirectHook>,
+pub(crate) struct Flush<'a> {
+    pub(crate) opener: &'a TableOpener,
+    pub(crate) options: &'a Options,
+    pub(crate) hook: Option<&'a dyn IndirectHook>,
+    /// Tables whose files are still there although no version names them.
+    pub(crate) obsolete: Vec<u64>,
     /// Makes a whole table durable.
-    pub(super) sync: &'a dyn Fn(&dyn File) -> Result<()>,
+    pub(crate) sync: &'a dyn Fn(&dyn File) -> Result<()>,
 }
 
 impl Flush<'_> {
     /// One table; none where nothing survives. On an error its file is removed again.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         memtable: &Arc<Memtable>,
         snapshots: Vec<SeqNo>,
@@ -164,11 +167,12 @@ impl Flush<'_> {
         let mut new_table = || {
             let number = number();
             numbers.push(number);
-            Ok(TableWriter::new(
-                self.opener.create(number)?,
-                number,
-                self.options,
-            ))
+            let sink = self.opener.create(number)?;
+            let lineage = Lineage {
+                obsolete: self.obsolete.clone(),
+                ..Lineage::default()
+            };
+            Ok(TableWriter::new(sink, number, self.options).descends(lineage))
         };
         let job = Job {
             retention: Retention::new(snapshots),

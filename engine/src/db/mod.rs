@@ -10,6 +10,7 @@
 //!   but that of the manifest is held during a sync.
 
 mod backpressure;
+mod changes;
 mod checkpoint;
 mod compact;
 mod conditional;
@@ -49,7 +50,9 @@ use crate::types::{FileId, FileKind, SeqNo};
 use crate::version::{AnnexUpdates, VersionEdit};
 
 pub use compact::Progress;
+pub(crate) use flush::Flush;
 pub use maintain::Work;
+pub(crate) use recover::{number_after, opener};
 pub use state::Snapshot;
 pub use write::WriteOptions;
 

@@ -80,6 +80,7 @@ impl Db {
             opener: &opener,
             options: &options,
             hook: hook.as_deref(),
+            obsolete: Vec::new(),
             sync: &|file| file.sync(),
         };
         Replay {
@@ -134,7 +135,11 @@ impl Db {
     }
 }
 
-fn opener(place: &Place, cache: &Arc<Cache<Block>>, row_cache_len: usize) -> TableOpener {
+pub(crate) fn opener(
+    place: &Place,
+    cache: &Arc<Cache<Block>>,
+    row_cache_len: usize,
+) -> TableOpener {
     TableOpener {
         env: place.env.clone(),
         keys: Arc::clone(&place.keys),
@@ -147,7 +152,7 @@ fn opener(place: &Place, cache: &Arc<Cache<Block>>, row_cache_len: usize) -> Tab
 }
 
 /// A number that is larger than those of all files.
-fn number_after(files: &[FileId]) -> u64 {
+pub(crate) fn number_after(files: &[FileId]) -> u64 {
     let numbers = files.iter().map(|id| id.number);
     let largest = numbers.filter(|number| *number < NUMBER_MAX).max();
     largest.map_or(1, |number| number + 1)
@@ -400,7 +405,11 @@ fn remove_orphans(env: &Env, state: &State, manifest: FileId, files: &[FileId]) 
             FileKind::Table => !tables.contains(&id),
             FileKind::Manifest => id != manifest,
             FileKind::Wal | FileKind::Temp => true,
-            FileKind::Keyring | FileKind::Current | FileKind::Lock | FileKind::Blob => false,
+            FileKind::Keyring
+            | FileKind::Current
+            | FileKind::Lock
+            | FileKind::Blob
+            | FileKind::Aside => false,
         };
         if is_orphan {
             env.fs.remove(id)?;

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::hook::IndirectHook;
 use crate::options::Options;
 use crate::sync::{Condvar, Mutex};
-use crate::table::{Fill, LiveTable, RunFragments, SealQueue, TableOpener, TableWriter};
+use crate::table::{Fill, Lineage, LiveTable, RunFragments, SealQueue, TableOpener, TableWriter};
 use crate::tombstone::{FragmentSource, Sweep};
 use crate::types::SeqNo;
 use crate::version::Version;
@@ -50,6 +50,8 @@ pub(super) struct Subcompactions {
     version: Arc<Version>,
     plan: Plan,
     snapshots: Vec<SeqNo>,
+    /// What the output tables say of themselves.
+    lineage: Lineage,
     /// Where pieces begin, but for the first.
     boundaries: Vec<Vec<u8>>,
     is_canceled: AtomicBool,
@@ -122,6 +124,13 @@ impl Subcompactions {
             version: Arc::clone(version),
             plan: plan.clone(),
             snapshots: db.snapshots.seqnos(),
+            lineage: Lineage {
+                level: plan.output_level as u8,
+                compaction: db.allocate_number(),
+                flushed_seqno: db.manifest.lock().state.last_seqno,
+                inputs: plan.inputs().map(|(_, t)| t.meta().number).collect(),
+                obsolete: db.obsolete_numbers(),
+            },
             boundaries,
             is_canceled: AtomicBool::new(false),
             seals: SealQueue::new(&db.opener.scratches),
@@ -171,7 +180,8 @@ impl Subcompactions {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
             self.state.lock().numbers.push(number);
             let sink = self.opener.create(number)?.sealed_at(&self.seals);
-            Ok(TableWriter::new(sink, number, &self.options))
+            let writer = TableWriter::new(sink, number, &self.options);
+            Ok(writer.descends(self.lineage.clone()))
         };
         let job = Job {
             retention: Retention::new(self.snapshots.clone()),

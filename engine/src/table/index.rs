@@ -8,6 +8,7 @@
 //! ```text
 //! meta block: | table meta | partition count varint | partition | ... |
 //!             | partition count varint | partition | ... |  of range tombstones, where there are any
+//!             | sections, where table meta says that there are any |
 //! partition:  | separator bytes | seqno varint | index handle | filter flag u8 | filter handle? |
 //! ```
 
@@ -17,6 +18,7 @@ use crate::block::BlockHandle;
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::entry::compare;
 use crate::error::{Error, Result};
+use crate::table::extra::Sections;
 use crate::table::meta::TableMeta;
 use crate::types::SeqNo;
 
@@ -68,11 +70,19 @@ pub(crate) struct Partitions {
 }
 
 /// Encodes the meta block.
-pub(crate) fn encode_meta(meta: &TableMeta, partitions: &Partitions, out: &mut Vec<u8>) {
+pub(crate) fn encode_meta(
+    meta: &TableMeta,
+    partitions: &Partitions,
+    sections: &Sections,
+    out: &mut Vec<u8>,
+) {
     meta.encode(out);
     encode_partitions(&partitions.entries, out);
     if meta.has_ranges() {
         encode_partitions(&partitions.ranges, out);
+    }
+    if meta.with_sections {
+        sections.encode(out);
     }
 }
 
@@ -90,7 +100,7 @@ fn encode_partitions(partitions: &[Partition], out: &mut Vec<u8>) {
 }
 
 /// Decodes the meta block.
-pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Partitions)> {
+pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Partitions, Sections)> {
     let mut reader = Reader::new(bytes);
     let meta = TableMeta::decode(&mut reader)?;
     let mut partitions = Partitions {
@@ -100,8 +110,12 @@ pub(crate) fn decode_meta(bytes: &[u8]) -> Result<(TableMeta, Partitions)> {
     if meta.has_ranges() {
         partitions.ranges = decode_partitions(&mut reader)?;
     }
+    let sections = match meta.with_sections {
+        true => Sections::decode(&mut reader)?,
+        false => Sections::default(),
+    };
     reader.finish()?;
-    Ok((meta, partitions))
+    Ok((meta, partitions, sections))
 }
 
 fn decode_partitions(reader: &mut Reader<'_>) -> Result<Vec<Partition>> {

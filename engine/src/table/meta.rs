@@ -9,8 +9,9 @@
 //! | entry count varint | tombstone count varint | first seqno varint | last seqno varint | flags u8 |
 //! | range tombstone count varint, with flag bit 1 only |
 //! ```
-//! Flag bit 0: entries have digests. Flag bit 1: there are range tombstones. Flag bit 3: in the file
-//! all entries have number 0, and stand for the number that the manifest names as first and last.
+//! Flag bit 0: entries have digests. Flag bit 1: there are range tombstones. Flag bit 2: the file has
+//! sections that point reads never touch. Flag bit 3: in the file all entries have number 0, and stand
+//! for the number that the manifest names as first and last.
 
 use alloc::vec::Vec;
 
@@ -22,6 +23,7 @@ use crate::types::{FileId, FileKind, SeqNo};
 
 const FLAG_DIGESTS: u8 = 1;
 const FLAG_RANGES: u8 = 2;
+const FLAG_SECTIONS: u8 = 4;
 const FLAG_UNNUMBERED: u8 = 8;
 
 /// What the manifest knows of a table.
@@ -45,6 +47,8 @@ pub(crate) struct TableMeta {
     pub(crate) last_seqno: SeqNo,
     /// Do its entries have digests?
     pub(crate) with_digests: bool,
+    /// Does its meta block lead to sections beyond those of entries?
+    pub(crate) with_sections: bool,
     /// How many range tombstones there are beside the entries.
     pub(crate) range_count: u64,
     /// Do its entries get their number from the manifest?
@@ -67,6 +71,7 @@ impl TableMeta {
             first_seqno: SeqNo::MAX,
             last_seqno: 0,
             with_digests: false,
+            with_sections: false,
             range_count: 0,
             is_unnumbered: false,
         }
@@ -113,12 +118,13 @@ impl TableMeta {
         put_varint(out, self.last_seqno);
         let digests = if self.with_digests { FLAG_DIGESTS } else { 0 };
         let ranges = if self.has_ranges() { FLAG_RANGES } else { 0 };
+        let sections = if self.with_sections { FLAG_SECTIONS } else { 0 };
         let unnumbered = if self.is_unnumbered {
             FLAG_UNNUMBERED
         } else {
             0
         };
-        out.push(digests | ranges | unnumbered);
+        out.push(digests | ranges | sections | unnumbered);
         if self.has_ranges() {
             put_varint(out, self.range_count);
         }
@@ -138,14 +144,16 @@ impl TableMeta {
             first_seqno: reader.varint()?,
             last_seqno: reader.varint()?,
             with_digests: false,
+            with_sections: false,
             range_count: 0,
             is_unnumbered: false,
         };
         let flags = reader.u8()?;
-        if flags & !(FLAG_DIGESTS | FLAG_RANGES | FLAG_UNNUMBERED) != 0 {
+        if flags & !(FLAG_DIGESTS | FLAG_RANGES | FLAG_SECTIONS | FLAG_UNNUMBERED) != 0 {
             return Err(Error::unsupported("unknown flags of a table"));
         }
         meta.with_digests = flags & FLAG_DIGESTS != 0;
+        meta.with_sections = flags & FLAG_SECTIONS != 0;
         meta.is_unnumbered = flags & FLAG_UNNUMBERED != 0;
         if flags & FLAG_RANGES != 0 {
             meta.range_count = reader.varint()?;

@@ -4,9 +4,12 @@
 //! - Whoever opens it names its root: no other bytes open as it.
 
 mod entries;
+mod examine;
+mod extra;
 mod index;
 mod many;
 mod meta;
+mod newer;
 mod ranges;
 mod readahead;
 mod reader;
@@ -15,8 +18,10 @@ mod section;
 mod sink;
 mod writer;
 
+pub(crate) use extra::Lineage;
 pub(crate) use many::Ask;
 pub(crate) use meta::TableMeta;
+pub(crate) use newer::NewerCursor;
 pub(crate) use ranges::{RunFragments, RunWindows};
 pub(crate) use reader::{Fill, LiveTable, TableCursor};
 pub(crate) use sealing::SealQueue;

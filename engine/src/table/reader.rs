@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::filter::may_contain;
 use crate::sync::RwLock;
 use crate::table::entries::EntriesCursor;
+use crate::table::extra::{Bounds, Sections};
 use crate::table::index::{Partition, Partitions, decode_meta, partition_for};
 use crate::table::meta::TableMeta;
 use crate::table::readahead::Readahead;
@@ -76,10 +77,12 @@ pub(crate) struct Row {
 pub(crate) struct TableReader {
     pub(super) source: BlockSource,
     pub(super) number: u64,
-    with_digests: bool,
+    pub(super) with_digests: bool,
+    first_seqno: SeqNo,
     last_seqno: SeqNo,
     base_seqno: SeqNo,
-    partitions: Partitions,
+    sections: Sections,
+    pub(super) partitions: Partitions,
     pub(super) cache: Arc<Cache<Block>>,
     rows: Arc<Cache<Row>>,
 }
@@ -89,7 +92,7 @@ impl TableReader {
         let (source, meta_handle) = opener.open(meta)?;
         let block = source.read(&meta_handle, BlockKind::Meta)?;
         let named = |error: Error| error.in_file(meta.file()).at(meta_handle.offset);
-        let (mut found, partitions) = decode_meta(&block).map_err(named)?;
+        let (mut found, partitions, sections) = decode_meta(&block).map_err(named)?;
         found.root = meta.root;
         if meta.is_unnumbered {
             (found.first_seqno, found.last_seqno) = (meta.first_seqno, meta.last_seqno);
@@ -102,8 +105,10 @@ impl TableReader {
             source,
             number: meta.number,
             with_digests: meta.with_digests,
+            first_seqno: meta.first_seqno,
             last_seqno: meta.last_seqno,
             base_seqno: meta.base_seqno(),
+            sections,
             partitions,
             cache: Arc::clone(&opener.cache),
             rows: Arc::clone(&opener.rows),
@@ -217,6 +222,16 @@ impl TableReader {
         !self.partitions.ranges.is_empty()
     }
 
+    /// The bounds of its data blocks, where they are known.
+    pub(super) fn bounds(&self) -> Result<Option<Bounds>> {
+        let Some(handle) = &self.sections.bounds else {
+            return Ok(None);
+        };
+        let block = self.source.read(handle, BlockKind::Meta)?;
+        let bounds = Bounds::decode(&block, self.first_seqno);
+        bounds.map(Some).map_err(|error| self.at(error, handle))
+    }
+
     /// Keys that cut the table into parts of about the same length.
     pub(crate) fn separators(&self) -> impl Iterator<Item = &[u8]> {
         let partitions = self.partitions.entries.iter();
@@ -257,7 +272,7 @@ impl TableReader {
     }
 
     /// A block from the cache, or else as `read` brings it.
-    fn block_by(
+    pub(super) fn block_by(
         &self,
         handle: &BlockHandle,
         kind: BlockKind,
@@ -283,16 +298,20 @@ impl TableReader {
         block.map(Pinned)
     }
 
-    fn index_cursor(&self, partition: &Partition, fill: Fill) -> Result<EntriesCursor<Pinned>> {
+    pub(super) fn index_cursor(
+        &self,
+        partition: &Partition,
+        fill: Fill,
+    ) -> Result<EntriesCursor<Pinned>> {
         let block = self.block(&partition.index, BlockKind::Index, fill)?;
         EntriesCursor::new(block, false).map_err(|error| self.at(error, &partition.index))
     }
 
-    fn at(&self, error: Error, handle: &BlockHandle) -> Error {
+    pub(super) fn at(&self, error: Error, handle: &BlockHandle) -> Error {
         error.in_file(self.source.file()).at(handle.offset)
     }
 
-    fn named<T>(&self, result: Result<T>) -> Result<T> {
+    pub(super) fn named<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| error.in_file(self.source.file()))
     }
 }

@@ -11,20 +11,22 @@
 //!   what depends on that, is known. Until then other threads may seal it.
 //!
 //! ```text
-//! file: | header | data ... index filter | data ... index filter | ... | meta | footer |
+//! file: | header | data ... index filter | data ... index filter | ... | bounds | lineage | meta |
+//!       | footer |
 //! ```
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::block::BlockKind;
+use crate::block::{BLOCK_LEN_MAX, BlockKind};
 use crate::entry::EntryRef;
 use crate::env::File;
 use crate::error::{Error, Result};
 use crate::filter::{build_filter, filter_hash};
 use crate::options::{KvProtection, Options};
 use crate::table::entries::EntriesBuilder;
+use crate::table::extra::{Bounds, Lineage, Sections};
 use crate::table::index::{Partition, Partitions, encode_meta, separator};
 use crate::table::meta::TableMeta;
 use crate::table::section::{SectionWriter, Shape};
@@ -51,6 +53,11 @@ pub(crate) struct TableWriter {
     partition_hash_count: usize,
     block_hash_count: usize,
     partitions: Vec<Partition>,
+    /// Bounds of the data block that is filled, of those placed in this partition, of the others.
+    block_bounds: (SeqNo, SeqNo),
+    partition_bounds: Vec<(SeqNo, SeqNo)>,
+    bounds: Bounds,
+    lineage: Option<Lineage>,
     last: (Vec<u8>, SeqNo),
     ranges: SectionWriter,
     scratch: Vec<u8>,
@@ -61,7 +68,11 @@ struct Filled {
     /// Where it ends.
     separator: (Vec<u8>, SeqNo),
     hash_count: usize,
+    bounds: (SeqNo, SeqNo),
 }
+
+/// Bounds of nothing.
+const NO_BOUNDS: (SeqNo, SeqNo) = (SeqNo::MAX, 0);
 
 impl TableWriter {
     /// A writer into a new file.
@@ -72,6 +83,7 @@ impl TableWriter {
             sink,
             meta: TableMeta {
                 with_digests,
+                with_sections: true,
                 ..TableMeta::new(number)
             },
             block_len: options.block_len.clamp(256, 4 << 20),
@@ -83,6 +95,10 @@ impl TableWriter {
             partition_hash_count: 0,
             block_hash_count: 0,
             partitions: Vec::new(),
+            block_bounds: NO_BOUNDS,
+            partition_bounds: Vec::new(),
+            bounds: Bounds::default(),
+            lineage: None,
             last: (Vec::new(), 0),
             ranges: SectionWriter::new(Shape {
                 kind: BlockKind::RangeTombstones,
@@ -97,6 +113,12 @@ impl TableWriter {
     /// All entries have number 0; the manifest will give them another one.
     pub(crate) fn unnumbered(mut self) -> Self {
         self.meta.is_unnumbered = true;
+        self
+    }
+
+    /// Says where the table comes from.
+    pub(crate) fn descends(mut self, lineage: Lineage) -> Self {
+        self.lineage = Some(lineage);
         self
     }
 
@@ -116,6 +138,9 @@ impl TableWriter {
         self.data.add(entry);
         self.meta.entry_count += 1;
         self.meta.tombstone_count += u64::from(entry.kind == KeyKind::Delete);
+        let (first, last) = &mut self.block_bounds;
+        *first = (*first).min(entry.seqno);
+        *last = (*last).max(entry.seqno);
         if new_key {
             self.last.0.clear();
             self.last.0.extend_from_slice(entry.key);
@@ -173,12 +198,29 @@ impl TableWriter {
             entries: core::mem::take(&mut self.partitions),
             ranges: self.ranges.finish(&mut self.sink)?,
         };
+        let sections = self.write_sections()?;
         self.scratch.clear();
-        encode_meta(&self.meta, &partitions, &mut self.scratch);
+        encode_meta(&self.meta, &partitions, &sections, &mut self.scratch);
         let handle = self.sink.append(BlockKind::Meta, &self.scratch)?;
         let (root, file) = self.sink.finish(&handle)?;
         self.meta.root = root;
         Ok((self.meta, file))
+    }
+
+    fn write_sections(&mut self) -> Result<Sections> {
+        let mut sections = Sections::default();
+        self.scratch.clear();
+        self.bounds.encode(self.meta.first_seqno, &mut self.scratch);
+        // What does not fit one block is left out: nothing depends on it but speed.
+        if self.scratch.len() <= BLOCK_LEN_MAX {
+            sections.bounds = Some(self.sink.append(BlockKind::Meta, &self.scratch)?);
+        }
+        if let Some(lineage) = &self.lineage {
+            self.scratch.clear();
+            lineage.encode(&mut self.scratch);
+            sections.lineage = Some(self.sink.append(BlockKind::Meta, &self.scratch)?);
+        }
+        Ok(sections)
     }
 
     /// Hands the block over to be sealed.
@@ -192,6 +234,7 @@ impl TableWriter {
                 None => (self.last.0.clone(), 0),
             },
             hash_count: core::mem::take(&mut self.block_hash_count),
+            bounds: core::mem::replace(&mut self.block_bounds, NO_BOUNDS),
         });
         while self.sink.is_full() {
             self.place_next()?;
@@ -207,6 +250,7 @@ impl TableWriter {
         };
         let (key, seqno) = filled.separator;
         self.partition_hash_count += filled.hash_count;
+        self.partition_bounds.push(filled.bounds);
         self.scratch.clear();
         handle.encode(&mut self.scratch);
         let (kind, value) = (KeyKind::Put, self.scratch.as_slice());
@@ -227,6 +271,8 @@ impl TableWriter {
     fn end_partition(&mut self, separator: (Vec<u8>, SeqNo)) -> Result<()> {
         let index = self.sink.append(BlockKind::Index, self.index.finish())?;
         self.index.clear();
+        self.bounds
+            .push(core::mem::take(&mut self.partition_bounds));
         let count = core::mem::take(&mut self.partition_hash_count);
         let mut hashes: Vec<u64> = self.hashes.drain(..count).collect();
         // A key whose versions lie in two blocks was counted in both.

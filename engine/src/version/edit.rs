@@ -11,7 +11,7 @@
 //!   2 table removed   level u8, number varint   7 last seqno        varint
 //!   3 wal added       number varint, salt [32]  8 annex set         key bytes, value bytes
 //!   4 wal closed      number, records varint    9 annex removed     key bytes
-//!   5 wal removed     number varint
+//!   5 wal removed     number varint                 10 spent seqno     varint
 //! ```
 
 use alloc::vec::Vec;
@@ -41,6 +41,8 @@ pub(crate) struct VersionEdit {
     pub(crate) wals_removed: Vec<u64>,
     pub(crate) next_number: Option<u64>,
     pub(crate) last_seqno: Option<SeqNo>,
+    /// No tombstone newer than this one has gone for good.
+    pub(crate) spent_seqno: Option<SeqNo>,
     pub(crate) annex: AnnexUpdates,
 }
 
@@ -71,7 +73,12 @@ impl VersionEdit {
             out.push(5);
             put_varint(&mut out, *number);
         }
-        for (tag, number) in [(6, self.next_number), (7, self.last_seqno)] {
+        let numbers = [
+            (6, self.next_number),
+            (7, self.last_seqno),
+            (10, self.spent_seqno),
+        ];
+        for (tag, number) in numbers {
             if let Some(number) = number {
                 out.push(tag);
                 put_varint(&mut out, number);
@@ -115,6 +122,7 @@ impl VersionEdit {
             8 => self
                 .annex
                 .push((reader.bytes()?.to_vec(), Some(reader.bytes()?.to_vec()))),
+            10 => self.spent_seqno = Some(reader.varint()?),
             9 => self.annex.push((reader.bytes()?.to_vec(), None)),
             _ => return Err(Error::unsupported("unknown field")),
         }
@@ -157,6 +165,7 @@ mod tests {
             wals_removed: vec![6, 7],
             next_number: Some(u64::MAX),
             last_seqno: Some(0),
+            spent_seqno: Some(8),
             annex: vec![(b"k".to_vec(), Some(b"v".to_vec())), (b"l".to_vec(), None)],
         }
     }

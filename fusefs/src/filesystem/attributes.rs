@@ -1,7 +1,8 @@
 //! getattr, setattr, readlink.
 //!
 //! - suid and sgid go as on Linux: always on chown, on truncation and writing by anyone but root;
-//!   sgid stays where the group may not execute, on everything but chown by others.
+//!   sgid stays where the group may not execute and root or a member of the group does it.
+//! - A change of the mode goes into the access control list, in the same batch.
 //! - Attributes of a file with unwritten content are written out together with it.
 
 use alloc::sync::Arc;
@@ -9,6 +10,7 @@ use alloc::vec::Vec;
 
 use coffer_blobstore::BlobBatch;
 
+use crate::acl;
 use crate::attr::{Attr, Caller, Ino, Kind, S_ISGID, S_ISUID, S_IXGRP, SetAttr, SetTime, Time};
 use crate::errno::{Errno, FsResult};
 use crate::filesystem::FileSystem;
@@ -17,13 +19,15 @@ use crate::inode::{Inode, State};
 use crate::key;
 use crate::record::InodeRecord;
 
-/// Takes suid away, and sgid where the group may execute.
-pub(super) fn drop_suid(record: &mut InodeRecord) {
+/// Takes suid away, and sgid where the group may execute or where whoever asks, of this group and
+/// without rights, does not belong to that of the inode.
+pub(super) fn drop_suid(record: &mut InodeRecord, group: Option<u32>) {
     if record.kind == Kind::Directory {
         return;
     }
     record.mode &= !S_ISUID;
-    if record.mode & S_IXGRP != 0 {
+    let is_foreign = group.is_some_and(|group| group != record.gid);
+    if record.mode & S_IXGRP != 0 || is_foreign {
         record.mode &= !S_ISGID;
     }
 }
@@ -63,13 +67,26 @@ impl FileSystem {
             state.changed = true;
         }
         let chown = changes.uid.is_some() || changes.gid.is_some();
-        let kill = chown || (changes.size.is_some() && caller.uid != 0);
+        let group = caller.unprivileged();
+        let kill = chown || (changes.size.is_some() && group.is_some());
         let mut record = state.record.clone();
-        apply(&mut record, changes, self.volume.now(), kill);
+        apply(
+            &mut record,
+            changes,
+            self.volume.now(),
+            kill.then_some(group),
+        );
         let strip = kill && record.has_capability;
-        let direct = strip || (!state.is_unwritten() && (state.stored || state.orphan));
+        let list = match changes.mode {
+            Some(mode) => self.list_with_mode(ino, state, mode)?,
+            None => None,
+        };
+        let is_more = strip || list.is_some();
+        // What has no content may still have a new access time, which goes along.
+        let has_content = state.record.kind == Kind::File && state.is_unwritten();
+        let direct = is_more || (!has_content && (state.stored || state.orphan));
         if direct {
-            self.put_record(&inode, state, record, strip)?;
+            self.put_record(&inode, state, record, strip, list)?;
         } else {
             state.record = record;
             state.changed = true;
@@ -78,13 +95,15 @@ impl FileSystem {
         Ok(state.attr(ino))
     }
 
-    /// Puts a record, and takes the capabilities of the file away where asked.
+    /// Puts a record, takes the capabilities of the file away where asked, and puts its list where
+    /// that changes.
     fn put_record(
         &self,
         inode: &Arc<Inode>,
         state: &mut State,
         mut record: InodeRecord,
         strip: bool,
+        list: Option<Vec<u8>>,
     ) -> FsResult<()> {
         if state.is_unwritten() {
             // The record counts what is in the tree: it goes there first.
@@ -97,6 +116,9 @@ impl FileSystem {
             batch.delete(&key::xattr(inode.ino, CAPABILITY));
             record.has_capability = false;
             record.xattr_count = record.xattr_count.saturating_sub(1);
+        }
+        if let Some(list) = list {
+            batch.put(&key::xattr(inode.ino, acl::ACCESS), &list);
         }
         batch.put(&key::inode(inode.ino), &record.encode());
         self.volume.tree.write(batch, false)?;
@@ -111,7 +133,7 @@ impl FileSystem {
             return Ok(());
         }
         let record = state.record.clone();
-        self.put_record(inode, &mut state, record, true)
+        self.put_record(inode, &mut state, record, true, None)
     }
 
     /// Target of a symbolic link.
@@ -129,13 +151,13 @@ impl FileSystem {
 }
 
 /// Everything but the length.
-fn apply(record: &mut InodeRecord, changes: &SetAttr, now: Time, kill: bool) {
+fn apply(record: &mut InodeRecord, changes: &SetAttr, now: Time, kill: Option<Option<u32>>) {
     let at = |time: SetTime| match time {
         SetTime::Now => now,
         SetTime::At(time) => time,
     };
-    if kill {
-        drop_suid(record);
+    if let Some(group) = kill {
+        drop_suid(record, group);
     }
     if let Some(mode) = changes.mode {
         record.mode = mode & 0o7777;
@@ -156,15 +178,17 @@ mod tests {
 
     #[test]
     fn suid_and_sgid_go_as_on_linux() {
-        for (kind, before, after) in [
-            (Kind::File, 0o6755, 0o0755),
-            (Kind::File, 0o6745, 0o2745),
-            (Kind::File, 0o4644, 0o0644),
-            (Kind::File, 0o1777, 0o1777),
-            (Kind::Directory, 0o6755, 0o6755),
+        for (kind, group, before, after) in [
+            (Kind::File, None, 0o6755, 0o0755),
+            (Kind::File, None, 0o6745, 0o2745),
+            (Kind::File, Some(0), 0o6745, 0o2745),
+            (Kind::File, Some(7), 0o6745, 0o0745),
+            (Kind::File, Some(7), 0o4644, 0o0644),
+            (Kind::File, None, 0o1777, 0o1777),
+            (Kind::Directory, Some(7), 0o6755, 0o6755),
         ] {
             let mut record = InodeRecord::new(kind, before, 0, 0, Time::default());
-            drop_suid(&mut record);
+            drop_suid(&mut record, group);
             assert_eq!(record.mode, after, "{kind:?} {before:o}");
         }
     }

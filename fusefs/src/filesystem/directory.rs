@@ -139,13 +139,15 @@ impl FileSystem {
         (state.record.nlink > 0).then(|| state.attr(ino))
     }
 
-    /// Makes all changes of the namespace durable.
+    /// Makes all changes of the namespace durable, and the attributes of this directory.
     ///
     /// # Errors
     /// Failures of the sync.
     pub fn fsyncdir(&self, ino: Ino) -> FsResult<()> {
-        self.volume.inode(ino)?.lock().must_be_directory()?;
+        let inode = self.volume.inode(ino)?;
+        inode.lock().must_be_directory()?;
         if !self.volume.options.read_only {
+            self.volume.write_out(&inode)?;
             self.volume.tree.sync()?;
         }
         Ok(())

@@ -47,7 +47,7 @@ impl FileSystem {
     }
 
     /// The open file behind a handle, which must be one of this inode.
-    fn opened(&self, ino: Ino, handle: Handle) -> FsResult<Arc<OpenFile>> {
+    pub(super) fn opened(&self, ino: Ino, handle: Handle) -> FsResult<Arc<OpenFile>> {
         let file = self.handles.find(handle)?;
         if file.inode.ino != ino {
             return Err(Errno::EBADF.into());
@@ -121,20 +121,32 @@ impl FileSystem {
         }
         let at_end = file.flags.append && !flags.from_cache;
         let offset = (!at_end).then_some(offset);
-        let mut has_capability = false;
-        self.volume.write(&file.inode, offset, data, |state| {
-            has_capability = state.record.has_capability;
-            if flags.kill_suid {
-                drop_suid(&mut state.record);
-            }
-        })?;
-        if flags.kill_suid && has_capability {
-            self.drop_capability(&file.inode)?;
-        }
+        self.write_inode(&file.inode, offset, data, flags)?;
         if file.flags.sync {
             self.fsync_inode(&file.inode)?;
         }
         Ok(data.len())
+    }
+
+    /// Writes without a handle; at the end without an offset.
+    pub(super) fn write_inode(
+        &self,
+        inode: &Arc<Inode>,
+        offset: Option<u64>,
+        data: &[u8],
+        flags: WriteFlags,
+    ) -> FsResult<()> {
+        let mut has_capability = false;
+        self.volume.write(inode, offset, data, |state| {
+            has_capability = state.record.has_capability;
+            if flags.kill_suid.is_some() {
+                drop_suid(&mut state.record, flags.kill_suid);
+            }
+        })?;
+        if flags.kill_suid.is_some() && has_capability {
+            self.drop_capability(inode)?;
+        }
+        Ok(())
     }
 
     /// close(2) of one descriptor: tells an earlier failed write-out; writes nothing out.

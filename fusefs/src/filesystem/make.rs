@@ -6,6 +6,7 @@ use crate::attr::{Attr, Caller, Handle, Ino, Kind, OpenFlags, S_ISGID, Time};
 use crate::errno::{Errno, FsResult};
 use crate::filesystem::FileSystem;
 use crate::filesystem::change::Change;
+use crate::filesystem::lists::Given;
 use crate::filesystem::names::{check_name, is_dots};
 use crate::inode::Inode;
 use crate::key;
@@ -136,7 +137,9 @@ impl FileSystem {
         if kind == Kind::Directory && state.record.nlink == u32::MAX {
             return Err(Errno::EMLINK.into());
         }
-        let mut record = new_record(caller, &state.record, kind, mode, now);
+        let given = self.given(caller, parent, &state.record, kind, mode)?;
+        let mut record = new_record(caller, &state.record, kind, &given, now);
+        given.put(&mut change.batch, ino);
         fill(&mut record);
         let entry = NameRecord { ino, kind };
         let name_key = key::name(parent, &self.name_key, name);
@@ -196,19 +199,24 @@ impl FileSystem {
     }
 }
 
-/// The record of a new inode in a directory: group and sgid are inherited.
+/// The record of a new inode in a directory: group and sgid are inherited, and what the default
+/// list of the directory gives.
 pub(super) fn new_record(
     caller: &Caller,
     dir: &InodeRecord,
     kind: Kind,
-    mode: u32,
+    given: &Given,
     now: Time,
 ) -> InodeRecord {
     let inherits = dir.mode & S_ISGID != 0;
     let gid = if inherits { dir.gid } else { caller.gid };
-    let mut mode = mode & 0o7777 & !caller.umask;
+    let mut mode = given.mode;
     if inherits && kind == Kind::Directory {
         mode |= S_ISGID;
     }
-    InodeRecord::new(kind, mode, caller.uid, gid, now)
+    let mut record = InodeRecord::new(kind, mode, caller.uid, gid, now);
+    record.has_access_list = given.access.is_some();
+    record.has_default_list = given.default.is_some();
+    record.xattr_count = u32::from(record.has_access_list) + u32::from(record.has_default_list);
+    record
 }

@@ -1,4 +1,4 @@
-//! rename, with `NOREPLACE` and `EXCHANGE`.
+//! rename, with `NOREPLACE`, `EXCHANGE` and `WHITEOUT`.
 //!
 //! - What was written to a moved file reaches the log before the batch that moves its name.
 //! - Only one name at a time moves between directories, so the tree above stands still while it
@@ -7,14 +7,15 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::attr::{Ino, Kind, ROOT, RenameFlags};
+use crate::attr::{Caller, Ino, Kind, ROOT, RenameFlags};
 use crate::errno::{Errno, FsResult};
 use crate::filesystem::FileSystem;
 use crate::filesystem::change::Change;
+use crate::filesystem::make::new_record;
 use crate::filesystem::names::{check_name, is_dots};
 use crate::inode::Inode;
 use crate::key;
-use crate::record::NameRecord;
+use crate::record::{InodeRecord, NameRecord};
 use crate::volume::Volume;
 
 /// A directory deeper than this cannot be moved between directories.
@@ -28,14 +29,15 @@ struct Place<'a> {
 }
 
 impl FileSystem {
-    /// Moves a name, in one atomic batch.
+    /// Moves a name, in one atomic batch. A whiteout belongs to the caller.
     ///
     /// # Errors
     /// `ENOENT`, `EEXIST` with `no_replace`, `ENOTDIR`, `EISDIR`, `ENOTEMPTY`, `EBUSY` for `.`
-    /// and `..`, `EINVAL` for a directory moved beneath itself and for both flags at once,
-    /// `EMLINK`, `ENAMETOOLONG`, `EROFS`.
+    /// and `..`, `EINVAL` for a directory moved beneath itself and for `exchange` with another
+    /// flag, `EMLINK`, `ENAMETOOLONG`, `EROFS`.
     pub fn rename(
         &self,
+        caller: &Caller,
         parent: Ino,
         name: &[u8],
         new_parent: Ino,
@@ -43,7 +45,7 @@ impl FileSystem {
         flags: RenameFlags,
     ) -> FsResult<()> {
         self.volume.must_be_writable()?;
-        if flags.no_replace && flags.exchange {
+        if flags.exchange && (flags.no_replace || flags.whiteout) {
             return Err(Errno::EINVAL.into());
         }
         let from = self.volume.inode(parent)?;
@@ -66,7 +68,7 @@ impl FileSystem {
         };
         if parent == new_parent {
             let _names = from.names.lock();
-            return self.rename_locked(&from, &to, old, new, flags);
+            return self.rename_locked(caller, &from, &to, old, new, flags);
         }
         let _renames = self.renames.lock();
         // Whether one is above the other decides the order of the locks.
@@ -74,7 +76,7 @@ impl FileSystem {
         let (first, second) = if to_first { (&to, &from) } else { (&from, &to) };
         let _first = first.names.lock();
         let _second = second.names.lock();
-        self.rename_locked(&from, &to, old, new, flags)
+        self.rename_locked(caller, &from, &to, old, new, flags)
     }
 
     /// Sends what was written to a file to the log, before its name moves.
@@ -105,6 +107,7 @@ impl FileSystem {
 
     fn rename_locked(
         &self,
+        caller: &Caller,
         from: &Arc<Inode>,
         to: &Arc<Inode>,
         old: Place<'_>,
@@ -139,7 +142,10 @@ impl FileSystem {
         }
         match target {
             Some(target) if flags.exchange => self.exchange(from, to, (old, moved), (new, target)),
-            _ => self.replace(from, to, (old, moved), (new, target)),
+            _ => {
+                let left = flags.whiteout.then_some(caller);
+                self.replace(from, to, (old, moved), (new, target), left)
+            }
         }
     }
 
@@ -157,6 +163,7 @@ impl FileSystem {
         to: &Arc<Inode>,
         (old, moved): (Place<'_>, NameRecord),
         (new, target): (Place<'_>, Option<NameRecord>),
+        whiteout: Option<&Caller>,
     ) -> FsResult<()> {
         let is_dir = moved.kind == Kind::Directory;
         match target.map(|target| target.kind == Kind::Directory) {
@@ -187,19 +194,53 @@ impl FileSystem {
                 self.lose_name(&mut change, replaced)?;
             }
         }
-        change.count(old.dir, -1, -i32::from(is_dir));
+        change.count(
+            old.dir,
+            i64::from(whiteout.is_some()) - 1,
+            -i32::from(is_dir),
+        );
         let entries = i64::from(target.is_none());
         let subdirectories = i32::from(is_dir && target.is_none());
         if subdirectories > 0 && change.record(new.dir).nlink == u32::MAX {
             return Err(Errno::EMLINK.into());
         }
         change.count(new.dir, entries, subdirectories);
-        self.unname(&mut change, old);
+        let left = match whiteout {
+            Some(caller) => Some(self.whiteout(&mut change, caller, old)?),
+            None => {
+                self.unname(&mut change, old);
+                None
+            }
+        };
         self.name(&mut change, new, moved);
         let locked = change.commit(&self.volume.tree)?;
+        if let Some((ino, record)) = left {
+            self.volume.adopt(ino, record);
+            self.numbers.made();
+        }
         self.settle_all(locked, replaced.as_slice());
         drop(replaced_names);
         Ok(())
+    }
+
+    /// A new inode in a place that is left: to the upper layer of a union it says that nothing is
+    /// there, whatever lies beneath.
+    fn whiteout(
+        &self,
+        change: &mut Change<'_>,
+        caller: &Caller,
+        place: Place<'_>,
+    ) -> FsResult<(Ino, InodeRecord)> {
+        let ino = self.numbers.take(&self.volume.tree)?;
+        let kind = Kind::CharDevice;
+        let now = change.now;
+        let dir = change.record(place.dir);
+        let given = self.given(caller, place.dir, dir, kind, 0)?;
+        let record = new_record(caller, dir, kind, &given, now);
+        given.put(&mut change.batch, ino);
+        change.batch.put(&key::inode(ino), &record.encode());
+        self.name(change, place, NameRecord { ino, kind });
+        Ok((ino, record))
     }
 
     fn exchange(

@@ -165,7 +165,8 @@ fn a_rename_takes_the_content_along() {
     let old = put(&fs, b"config", b"old");
     fs.sync_all().unwrap();
     let new = put(&fs, b"config.tmp", b"new content");
-    fs.rename(ROOT, b"config.tmp", ROOT, b"config", RenameFlags::default())
+    let plain = RenameFlags::default();
+    fs.rename(&ALICE, ROOT, b"config.tmp", ROOT, b"config", plain)
         .unwrap();
     fs.forget(old, 1);
     // As after a crash: nothing was written out but what the rename wrote out.
@@ -450,3 +451,25 @@ fn the_name_of_a_damaged_inode_is_listed_and_goes() {
     assert_eq!(fs.getattr(ROOT).unwrap().size, 1);
     assert_eq!(content(&fs, whole), b"hello");
 }
+
+#[test]
+fn attributes_of_a_directory_are_put_at_once_also_after_a_listing() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let dir = fs.mkdir(&ALICE, ROOT, b"d", 0o755).unwrap().ino;
+    // The listing moves the access time, in memory.
+    fs.readdir(dir, 0, &mut |_| true).unwrap();
+    let changes = SetAttr {
+        mode: Some(0o700),
+        gid: Some(7),
+        ..SetAttr::default()
+    };
+    fs.setattr(&ALICE, dir, &changes).unwrap();
+    drop(fs);
+    let fs = FileSystem::open(tree, options(0)).unwrap();
+    let attr = fs.getattr(dir).unwrap();
+    assert_eq!((attr.mode, attr.gid), (0o700, 7));
+}
+
+mod lists;
+mod ranges;

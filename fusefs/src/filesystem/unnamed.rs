@@ -29,14 +29,19 @@ impl FileSystem {
     ) -> FsResult<(Ino, Handle)> {
         self.volume.must_be_writable()?;
         let dir = self.volume.inode(parent)?;
-        let mut record = {
+        let (given, mut record) = {
             let state = dir.lock();
             state.must_be_directory()?;
-            new_record(caller, &state.record, Kind::File, mode, self.volume.now())
+            let kind = Kind::File;
+            let given = self.given(caller, parent, &state.record, kind, mode)?;
+            let now = self.volume.now();
+            let record = new_record(caller, &state.record, kind, &given, now);
+            (given, record)
         };
         record.nlink = 0;
         let ino = self.numbers.take(&self.volume.tree)?;
         let mut batch = BlobBatch::new();
+        given.put(&mut batch, ino);
         batch.put(&key::inode(ino), &record.encode());
         batch.put(&key::orphan(ino), &ORPHAN);
         self.volume.tree.write(batch, false)?;

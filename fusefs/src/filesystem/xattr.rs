@@ -1,15 +1,17 @@
 //! Extended attributes.
 //!
 //! - `user.` is for regular files and directories; `trusted.` for root alone, to others it does
-//!   not exist; `security.` and the two ACLs are kept as they come.
+//!   not exist; `security.` is kept as it comes; the two access control lists are in `lists`.
 //! - An inode that has none is answered from memory.
 
 use alloc::vec::Vec;
 
+use crate::acl;
 use crate::attr::{Caller, Ino, Kind, SetXattr};
 use crate::errno::{Errno, FsResult};
 use crate::filesystem::FileSystem;
 use crate::filesystem::change::Change;
+use crate::filesystem::lists::List;
 use crate::key;
 
 /// The attribute that a change of content takes away.
@@ -45,8 +47,17 @@ fn space(name: &[u8]) -> FsResult<Space> {
         }
     }
     match name {
-        b"system.posix_acl_access" | b"system.posix_acl_default" => Ok(Space::Other),
+        acl::ACCESS | acl::DEFAULT => Ok(Space::Other),
         _ => Err(Errno::EOPNOTSUPP.into()),
+    }
+}
+
+/// Which access control list the attribute is, if it is one.
+fn list_of(name: &[u8]) -> Option<List> {
+    match name {
+        acl::ACCESS => Some(List::Access),
+        acl::DEFAULT => Some(List::Default),
+        _ => None,
     }
 }
 
@@ -80,10 +91,12 @@ impl FileSystem {
         found.ok_or_else(|| Errno::ENODATA.into())
     }
 
-    /// Sets an extended attribute.
+    /// Sets an extended attribute. An access control list is set whatever `how` says, and changes
+    /// the mode.
     ///
     /// # Errors
-    /// `EEXIST`, `ENODATA`, `EPERM`, `EOPNOTSUPP`, `ERANGE`, `E2BIG` over 64 KiB, `EROFS`.
+    /// `EEXIST`, `ENODATA`, `EPERM`, `EOPNOTSUPP`, `ERANGE`, `E2BIG` over 64 KiB, `EROFS`; `EINVAL`
+    /// for an access control list that makes no sense, `EACCES` for a default one of a file.
     pub fn setxattr(
         &self,
         caller: &Caller,
@@ -96,6 +109,9 @@ impl FileSystem {
         let space = space(name)?;
         if value.len() > VALUE_LEN_MAX {
             return Err(Errno::E2BIG.into());
+        }
+        if let Some(list) = list_of(name) {
+            return self.set_list(caller, ino, list, value);
         }
         let inode = self.volume.inode(ino)?;
         let mut change = Change::new(&[&*inode], self.volume.now());
@@ -146,7 +162,7 @@ impl FileSystem {
         Ok(list)
     }
 
-    /// Removes an extended attribute.
+    /// Removes an extended attribute; an access control list also where there is none.
     ///
     /// # Errors
     /// `ENODATA`, `EPERM`, `EOPNOTSUPP`, `ERANGE`, `EROFS`.
@@ -162,7 +178,11 @@ impl FileSystem {
         may_change(space, caller, state.record.kind)?;
         let key = key::xattr(ino, name);
         if state.record.xattr_count == 0 || self.volume.tree.len_of(&key)?.is_none() {
-            return Err(Errno::ENODATA.into());
+            // The kernel sends this for a list without entries, which takes away what may be there.
+            return match list_of(name) {
+                Some(_) => Ok(()),
+                None => Err(Errno::ENODATA.into()),
+            };
         }
         self.volume.write_out_locked(&inode, state)?;
         let now = change.now;
@@ -170,6 +190,9 @@ impl FileSystem {
         record.ctime = now;
         record.xattr_count = record.xattr_count.saturating_sub(1);
         record.has_capability &= name != CAPABILITY;
+        if let Some(list) = list_of(name) {
+            *list.flag(record) = false;
+        }
         change.batch.delete(&key);
         change.commit(&self.volume.tree)?;
         Ok(())

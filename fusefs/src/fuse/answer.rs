@@ -1,17 +1,15 @@
 //! Replies of the shapes that several requests share, and the two answers that take more than a call.
 
 use core::time::Duration;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 
 use fuser::{
-    Generation, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr, Request, WriteFlags,
+    Generation, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
 };
 
 use super::convert::{file_attr, is_exclusive, open_flags};
 use super::{Core, KEEP, caller};
-use crate::attr::{self, Attr, Handle};
-use crate::errno::{Errno, FsResult};
+use crate::attr::{Attr, Handle, StatFs};
+use crate::errno::Errno;
 
 pub(super) type Answer<T> = Result<T, fuser::Errno>;
 
@@ -53,27 +51,26 @@ pub(super) fn xattr(reply: ReplyXattr, room: u32, answer: Answer<Vec<u8>>) {
     }
 }
 
-pub(super) fn write(
-    core: &Core,
-    ino: u64,
-    handle: Handle,
-    offset: u64,
-    data: &[u8],
-    flags: WriteFlags,
-) -> Answer<usize> {
-    let flags = attr::WriteFlags {
-        kill_suid: flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID),
-        from_cache: flags.contains(WriteFlags::FUSE_WRITE_CACHE),
-    };
-    core.call("write", ino, |fs| {
-        fs.write(ino, handle, offset, data, flags)
-    })
-}
-
 pub(super) fn written(reply: ReplyWrite, answer: Answer<usize>) {
     match answer.map(u32::try_from) {
         Ok(Ok(len)) => reply.written(len),
         Ok(Err(_)) => reply.error(fuser::Errno::EIO),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn statfs(reply: ReplyStatfs, answer: Answer<StatFs>) {
+    match answer {
+        Ok(space) => reply.statfs(
+            space.block_count,
+            space.free_count,
+            space.free_count,
+            space.inode_count,
+            space.free_inode_count,
+            space.block_len,
+            space.name_len_max,
+            space.block_len,
+        ),
         Err(errno) => reply.error(errno),
     }
 }
@@ -118,13 +115,4 @@ impl Core {
             }
         })
     }
-}
-
-/// Access control lists are extended attributes for the kernel.
-pub(super) fn known(name: &OsStr) -> FsResult<&[u8]> {
-    let name = name.as_bytes();
-    if name.starts_with(b"system.posix_acl_") {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
-    Ok(name)
 }

@@ -7,13 +7,13 @@ use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, FopenFlags, INodeNo, InitFlags, TimeOrNow};
-use rustix::fs::OFlags;
+use rustix::fs::{FallocateFlags, OFlags};
 
-use crate::attr::{Attr, Kind, OpenFlags, SetTime, Time};
+use crate::attr::{Allocate, Attr, Kind, OpenFlags, RenameFlags, SetTime, Time};
 
 /// Capabilities of the kernel that are asked for where it has them. Everything else stays off:
 /// fuser accepts flags that it then does not serve.
-pub(super) const WANTED: [InitFlags; 8] = [
+pub(super) const WANTED: [InitFlags; 10] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
@@ -22,6 +22,9 @@ pub(super) const WANTED: [InitFlags; 8] = [
     InitFlags::FUSE_ATOMIC_O_TRUNC,
     InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+    // Lists are checked by the kernel; a default list takes the place of the umask.
+    InitFlags::FUSE_POSIX_ACL,
+    InitFlags::FUSE_DONT_MASK,
 ];
 
 pub(super) fn file_type(kind: Kind) -> FileType {
@@ -138,6 +141,32 @@ pub(super) fn is_exclusive(bits: i32) -> bool {
     OFlags::from_bits_retain(bits.cast_unsigned()).contains(OFlags::EXCL)
 }
 
+/// The flags of renameat2(2); none where there are others.
+pub(super) fn rename_flags(bits: fuser::RenameFlags) -> Option<RenameFlags> {
+    let known = fuser::RenameFlags::RENAME_NOREPLACE
+        | fuser::RenameFlags::RENAME_EXCHANGE
+        | fuser::RenameFlags::RENAME_WHITEOUT;
+    known.contains(bits).then(|| RenameFlags {
+        no_replace: bits.contains(fuser::RenameFlags::RENAME_NOREPLACE),
+        exchange: bits.contains(fuser::RenameFlags::RENAME_EXCHANGE),
+        whiteout: bits.contains(fuser::RenameFlags::RENAME_WHITEOUT),
+    })
+}
+
+/// What a mode of fallocate(2) asks for; none for what is not built in.
+pub(super) fn allocate(mode: i32) -> Option<Allocate> {
+    let keep = FallocateFlags::KEEP_SIZE;
+    match FallocateFlags::from_bits_retain(mode.cast_unsigned()) {
+        flags if flags.is_empty() => Some(Allocate::Reserve),
+        flags if flags == keep => Some(Allocate::ReserveBehind),
+        flags if flags == FallocateFlags::PUNCH_HOLE | keep => Some(Allocate::PunchHole),
+        flags if flags == FallocateFlags::ZERO_RANGE => Some(Allocate::ZeroRange),
+        // Zeros within the length are zeros, with space behind them or without.
+        flags if flags == FallocateFlags::ZERO_RANGE | keep => Some(Allocate::PunchHole),
+        _ => None,
+    }
+}
+
 /// How the kernel treats an open file. Its cache is always right, for every change passes through
 /// it. A handle that cannot write has nothing to tell at close(2), so it sends no FLUSH.
 pub(super) fn reply_flags(flags: OpenFlags) -> FopenFlags {
@@ -183,6 +212,23 @@ mod tests {
         let flags = open_flags(bits(OFlags::WRONLY | OFlags::APPEND));
         assert!(!flags.read && flags.write && flags.append && !flags.sync);
         assert!(is_exclusive(bits(OFlags::EXCL | OFlags::CREATE)));
+    }
+
+    #[test]
+    fn collapsing_and_inserting_is_not_built_in() {
+        let bits = |flags: FallocateFlags| allocate(flags.bits().cast_signed());
+        let (keep, punch) = (FallocateFlags::KEEP_SIZE, FallocateFlags::PUNCH_HOLE);
+        assert_eq!(bits(keep | punch), Some(Allocate::PunchHole));
+        assert_eq!(bits(FallocateFlags::empty()), Some(Allocate::Reserve));
+        for other in [
+            punch,
+            FallocateFlags::COLLAPSE_RANGE,
+            FallocateFlags::INSERT_RANGE,
+            FallocateFlags::UNSHARE_RANGE,
+            FallocateFlags::NO_HIDE_STALE,
+        ] {
+            assert_eq!(bits(other), None);
+        }
     }
 
     #[test]

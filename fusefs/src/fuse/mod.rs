@@ -18,7 +18,10 @@ use crate::filesystem::FileSystem;
 use crate::waiters::Waiters;
 
 mod answer;
+mod content;
 mod convert;
+mod listing;
+mod names;
 mod requests;
 
 /// The mount is the only way to the store, so what the kernel knows stays true until it changes it.
@@ -50,6 +53,8 @@ pub(crate) struct Core {
     started: Instant,
     /// Minute of the last message in the upper half, messages in it in the lower.
     messages: AtomicU64,
+    /// Requests so far, but for those that tell what the kernel forgets.
+    requests: AtomicU64,
     closing: AtomicBool,
 }
 
@@ -64,12 +69,29 @@ impl Core {
             log,
             started: Instant::now(),
             messages: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
             closing: AtomicBool::new(false),
         }
     }
 
-    /// Calls the file system; what fails is logged where it is more than an answer to the program.
+    /// Requests answered so far.
+    pub(crate) fn request_count(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Calls the file system for a request.
     fn call<T>(
+        &self,
+        what: &'static str,
+        ino: u64,
+        work: impl FnOnce(&FileSystem) -> FsResult<T>,
+    ) -> Result<T, fuser::Errno> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.guarded(what, ino, work)
+    }
+
+    /// Calls the file system; what fails is logged where it is more than an answer to the program.
+    fn guarded<T>(
         &self,
         what: &'static str,
         ino: u64,
@@ -139,7 +161,7 @@ impl Core {
     /// Work of the ticking thread.
     pub(crate) fn tick(&self) {
         // A failure is in the log, and poisons the store: every change says so.
-        let _ = self.call("tick", 0, FileSystem::tick);
+        let _ = self.guarded("tick", 0, FileSystem::tick);
     }
 
     /// Writes everything out and makes it durable.

@@ -2,11 +2,8 @@
 //!
 //! - `opendir` answers `ENOSYS` on purpose: listings need no handle, and the kernel then opens
 //!   directories without asking and caches their listings.
-//! - Access control lists are refused: they mean nothing until chmod and create honour them, and a
-//!   program that could set one would believe that it does.
 //! - Locks are not asked for: those of the kernel are right for a store that is mounted once.
 
-use core::time::Duration;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -14,18 +11,20 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, FileHandle, Generation, INodeNo, KernelConfig, LockOwner, OpenFlags, RenameFlags,
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Generation, INodeNo, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 
-use super::answer::{attributes, empty, entry, entry_for, known, write, written, xattr};
+use super::answer::{attributes, empty, entry, entry_for, statfs, xattr};
 use super::convert::{
-    WANTED, change_time, file_attr, file_type, no_entry, open_flags, reply_flags, set_time,
-    stand_in,
+    WANTED, allocate, change_time, file_attr, no_entry, open_flags, rename_flags, reply_flags,
+    set_time,
 };
-use super::{Adapter, BACKGROUND_COUNT_MAX, KEEP, WRITE_LEN_MAX, caller};
-use crate::attr::{self, Handle, SetAttr, SetXattr};
+use super::{Adapter, BACKGROUND_COUNT_MAX, KEEP, WRITE_LEN_MAX, caller, content};
+use crate::attr::{Handle, SetAttr, SetXattr};
+use crate::filesystem::FileSystem;
 
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -47,7 +46,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn forget(&self, _request: &Request, ino: INodeNo, count: u64) {
-        let _ = self.0.call("forget", ino.0, |fs| {
+        let _ = self.0.guarded("forget", ino.0, |fs| {
             fs.forget(ino.0, count);
             Ok(())
         });
@@ -90,11 +89,7 @@ impl fuser::Filesystem for Adapter {
             mtime: mtime.map(set_time),
             ctime: ctime.map(change_time),
         };
-        let caller = caller(request, 0);
-        self.0.may_wait(move |core| {
-            let changed = core.call("setattr", ino.0, |fs| fs.setattr(&caller, ino.0, &changes));
-            attributes(reply, changed);
-        });
+        self.0.setattr(caller(request, 0), ino.0, changes, reply);
     }
 
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
@@ -138,13 +133,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let name = name.to_owned();
-        self.0.may_wait(move |core| {
-            let done = core.call("unlink", parent.0, |fs| {
-                fs.unlink(parent.0, name.as_bytes())
-            });
-            empty(reply, done);
-        });
+        self.0.unlink(parent.0, name, reply);
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -172,7 +161,7 @@ impl fuser::Filesystem for Adapter {
 
     fn rename(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         new_parent: INodeNo,
@@ -180,23 +169,12 @@ impl fuser::Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let known = RenameFlags::RENAME_NOREPLACE | RenameFlags::RENAME_EXCHANGE;
-        if !known.contains(flags) {
+        let Some(flags) = rename_flags(flags) else {
             reply.error(fuser::Errno::EINVAL);
             return;
-        }
-        let flags = attr::RenameFlags {
-            no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
-            exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
         };
-        let (name, new_name) = (name.to_owned(), new_name.to_owned());
-        self.0.may_wait(move |core| {
-            let done = core.call("rename", parent.0, |fs| {
-                let (name, new_name) = (name.as_bytes(), new_name.as_bytes());
-                fs.rename(parent.0, name, new_parent.0, new_name, flags)
-            });
-            empty(reply, done);
-        });
+        let (old, new) = ((parent.0, name), (new_parent.0, new_name));
+        self.0.rename(caller(request, 0), old, new, flags, reply);
     }
 
     fn link(
@@ -260,20 +238,12 @@ impl fuser::Filesystem for Adapter {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.0.may_wait(move |core| {
-            let data = core.call("read", ino.0, |fs| {
-                fs.read(ino.0, Handle(handle.0), offset, size as usize)
-            });
-            match data {
-                Ok(data) => reply.data(&data),
-                Err(errno) => reply.error(errno),
-            }
-        });
+        self.0.read(ino.0, Handle(handle.0), (offset, size), reply);
     }
 
     fn write(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -283,23 +253,9 @@ impl fuser::Filesystem for Adapter {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let handle = Handle(handle.0);
-        if let Some(_leave) = self.0.waiters.leave() {
-            written(
-                reply,
-                write(&self.0, ino.0, handle, offset, data, write_flags),
-            );
-        } else {
-            // The data lies in the buffer of this reader, which takes the next request now.
-            let (core, data) = (self.0.clone(), data.to_vec());
-            let job = move || {
-                let done = write(&core, ino.0, handle, offset, &data, write_flags);
-                written(reply, done);
-            };
-            if let Err(job) = self.0.waiters.hand_over(job) {
-                job();
-            }
-        }
+        let flags = content::write_flags(write_flags, request.gid());
+        self.0
+            .write(ino.0, Handle(handle.0), (offset, data), flags, reply);
     }
 
     fn flush(
@@ -310,10 +266,7 @@ impl fuser::Filesystem for Adapter {
         _owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        self.0.may_wait(move |core| {
-            let done = core.call("flush", ino.0, |fs| fs.flush(ino.0, Handle(handle.0)));
-            empty(reply, done);
-        });
+        self.0.flush(ino.0, Handle(handle.0), reply);
     }
 
     fn release(
@@ -326,10 +279,7 @@ impl fuser::Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.0.may_wait(move |core| {
-            let done = core.call("release", ino.0, |fs| fs.release(ino.0, Handle(handle.0)));
-            empty(reply, done);
-        });
+        self.0.release(ino.0, Handle(handle.0), reply);
     }
 
     fn fsync(
@@ -340,12 +290,7 @@ impl fuser::Filesystem for Adapter {
         data_only: bool,
         reply: ReplyEmpty,
     ) {
-        self.0.may_wait(move |core| {
-            let done = core.call("fsync", ino.0, |fs| {
-                fs.fsync(ino.0, Handle(handle.0), data_only)
-            });
-            empty(reply, done);
-        });
+        self.0.fsync(ino.0, Handle(handle.0), data_only, reply);
     }
 
     fn opendir(&self, _request: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -358,23 +303,9 @@ impl fuser::Filesystem for Adapter {
         ino: INodeNo,
         _handle: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectory,
+        reply: ReplyDirectory,
     ) {
-        let listed = self.0.call("readdir", ino.0, |fs| {
-            fs.readdir(ino.0, offset, &mut |entry| {
-                let name = OsStr::from_bytes(entry.name);
-                !reply.add(
-                    INodeNo(entry.ino),
-                    entry.cookie,
-                    file_type(entry.kind),
-                    name,
-                )
-            })
-        });
-        match listed {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
+        self.0.readdir(ino.0, offset, reply);
     }
 
     fn readdirplus(
@@ -383,30 +314,9 @@ impl fuser::Filesystem for Adapter {
         ino: INodeNo,
         _handle: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
-        let listed = self.0.call("readdirplus", ino.0, |fs| {
-            fs.readdirplus(ino.0, offset, &mut |entry| {
-                // The kernel makes nothing of the dot entries, and asks anew about an inode that
-                // could not be read.
-                let (attr, keep) = match &entry.attr {
-                    Some(attr) => (file_attr(attr), KEEP),
-                    None => (stand_in(entry.ino, entry.kind), Duration::ZERO),
-                };
-                !reply.add(
-                    INodeNo(entry.ino),
-                    entry.cookie,
-                    OsStr::from_bytes(entry.name),
-                    &keep,
-                    &attr,
-                    Generation(entry.attr.map_or(0, |attr| attr.generation)),
-                )
-            })
-        });
-        match listed {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
+        self.0.readdirplus(ino.0, offset, reply);
     }
 
     fn fsyncdir(
@@ -423,19 +333,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        match self.0.call("statfs", ino.0, |fs| fs.statfs()) {
-            Ok(space) => reply.statfs(
-                space.block_count,
-                space.free_count,
-                space.free_count,
-                space.inode_count,
-                space.free_inode_count,
-                space.block_len,
-                space.name_len_max,
-                space.block_len,
-            ),
-            Err(errno) => reply.error(errno),
-        }
+        statfs(reply, self.0.call("statfs", ino.0, FileSystem::statfs));
     }
 
     fn setxattr(
@@ -459,7 +357,7 @@ impl fuser::Filesystem for Adapter {
             }
         };
         let done = self.0.call("setxattr", ino.0, |fs| {
-            fs.setxattr(&caller, ino.0, known(name)?, value, how)
+            fs.setxattr(&caller, ino.0, name.as_bytes(), value, how)
         });
         empty(reply, done);
     }
@@ -474,7 +372,7 @@ impl fuser::Filesystem for Adapter {
     ) {
         let caller = caller(request, 0);
         let value = self.0.call("getxattr", ino.0, |fs| {
-            let name = known(name)?;
+            let name = name.as_bytes();
             self.0
                 .own_xattr(ino.0, name, size == 0)
                 .unwrap_or_else(|| fs.getxattr(&caller, ino.0, name))
@@ -493,8 +391,60 @@ impl fuser::Filesystem for Adapter {
     fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let caller = caller(request, 0);
         let done = self.0.call("removexattr", ino.0, |fs| {
-            fs.removexattr(&caller, ino.0, known(name)?)
+            fs.removexattr(&caller, ino.0, name.as_bytes())
         });
         empty(reply, done);
+    }
+
+    fn fallocate(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let Some(how) = allocate(mode) else {
+            reply.error(fuser::Errno::EOPNOTSUPP);
+            return;
+        };
+        let range = offset..offset.saturating_add(length);
+        let caller = caller(request, 0);
+        self.0
+            .fallocate(caller, ino.0, Handle(handle.0), (range, how), reply);
+    }
+
+    fn lseek(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        self.0
+            .seek(ino.0, Handle(handle.0), (offset, whence), reply);
+    }
+
+    fn copy_file_range(
+        &self,
+        request: &Request,
+        from: INodeNo,
+        from_handle: FileHandle,
+        from_offset: u64,
+        to: INodeNo,
+        to_handle: FileHandle,
+        to_offset: u64,
+        len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let source = (from.0, Handle(from_handle.0), from_offset);
+        let target = (to.0, Handle(to_handle.0), to_offset);
+        let caller = caller(request, 0);
+        self.0.copy_range(caller, source, target, len, reply);
     }
 }

@@ -19,6 +19,15 @@ const PARALLEL_COUNT_MIN: usize = 2;
 /// How long a writer waits for seals before he looks again.
 const WAIT: Duration = Duration::from_millis(20);
 
+/// The one flush behind writers. Another may begin afterwards, also when this one panicked.
+struct Flush(Arc<Volume>);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        self.0.flushing.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Volume {
     /// Notes that an inode has something unwritten.
     pub(crate) fn enqueue(&self, inode: &Arc<Inode>, state: &mut State) {
@@ -142,8 +151,9 @@ impl Volume {
         if !self.pool.has_threads() || self.flushing.swap(true, Ordering::Relaxed) {
             return;
         }
-        let volume = Arc::clone(self);
+        let flush = Flush(Arc::clone(self));
         self.pool.submit_long(move || {
+            let volume = &flush.0;
             let enough = volume.options.dirty_len_max / 4;
             let mut tries = volume.queue.lock().len();
             while volume.ledger.held_len() > enough && tries > 0 {
@@ -164,7 +174,6 @@ impl Volume {
                     break;
                 }
             }
-            volume.flushing.store(false, Ordering::Relaxed);
         });
     }
 

@@ -8,6 +8,7 @@
 mod base;
 mod commit;
 mod flow;
+mod holes;
 mod read;
 mod reap;
 mod reclaim;

@@ -16,6 +16,23 @@ use crate::volume::base::Base;
 /// Chunks on their way ahead of readers at most.
 const PREFETCH_COUNT_MAX: usize = 16;
 
+/// One chunk on its way. The place is free again afterwards, also when fetching panicked.
+struct Turn(Arc<Volume>);
+
+impl Turn {
+    fn take(volume: &Arc<Volume>) -> Option<Self> {
+        let turn = Self(Arc::clone(volume));
+        let others = volume.prefetch_count.fetch_add(1, Ordering::Relaxed);
+        (others < PREFETCH_COUNT_MAX).then_some(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.prefetch_count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 enum Source {
     /// The bytes, complete.
     Done(ReadData),
@@ -128,15 +145,11 @@ impl Volume {
         let wanted: Vec<u64> = (first..last).filter(unknown).collect();
         drop(state);
         for index in wanted {
-            if self.prefetch_count.fetch_add(1, Ordering::Relaxed) >= PREFETCH_COUNT_MAX {
-                self.prefetch_count.fetch_sub(1, Ordering::Relaxed);
+            let Some(turn) = Turn::take(self) else {
                 return;
-            }
-            let (volume, inode) = (Arc::clone(self), Arc::clone(inode));
-            self.pool.submit(move || {
-                volume.fetch(&inode, index);
-                volume.prefetch_count.fetch_sub(1, Ordering::Relaxed);
-            });
+            };
+            let inode = Arc::clone(inode);
+            self.pool.submit(move || turn.0.fetch(&inode, index));
         }
     }
 

@@ -44,16 +44,27 @@ impl Volume {
         {
             return Err(Errno::EFBIG.into());
         }
-        let prepared = self.prepare(inode, &state, offset, data.len())?;
-        for piece in prepared {
-            self.apply(&mut state, &piece, data);
-        }
+        self.overwrite(inode, &mut state, offset, data)?;
         state.touch(self.now());
         change(&mut state);
         self.enqueue(inode, &mut state);
         let seals = self.seal_full(inode, &mut state);
         drop(state);
         self.submit(seals);
+        Ok(())
+    }
+
+    /// Lays `data` over the content, under the lock of the inode.
+    pub(super) fn overwrite(
+        &self,
+        inode: &Inode,
+        state: &mut State,
+        offset: u64,
+        data: &[u8],
+    ) -> FsResult<()> {
+        for piece in self.prepare(inode, state, offset, data.len())? {
+            self.apply(state, &piece, data);
+        }
         Ok(())
     }
 

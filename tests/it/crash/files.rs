@@ -197,7 +197,7 @@ impl Run {
         let ((parent, name), (new_parent, new_name)) = (self.place(&from), self.place(&target));
         let flags = RenameFlags::default();
         self.fs
-            .rename(parent, &name, new_parent, &new_name, flags)
+            .rename(&CALLER, parent, &name, new_parent, &new_name, flags)
             .unwrap();
     }
 

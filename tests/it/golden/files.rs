@@ -102,7 +102,8 @@ impl Maker<'_> {
         let fs = self.0;
         let moved = RenameFlags::default();
         let inner = path::resolve(fs, b"dir/inner").unwrap().ino;
-        fs.rename(ROOT, b"noise", inner, b"moved", moved).unwrap();
+        fs.rename(&CALLER, ROOT, b"noise", inner, b"moved", moved)
+            .unwrap();
         fs.unlink(ROOT, b"gone").unwrap();
         let text = path::resolve(fs, b"text").unwrap().ino;
         self.overwrite(text, 299_000, &Rng::new(8).text(40_000));

@@ -3,9 +3,11 @@
 //! Where FUSE or a program is missing these tests are compiled as ignored, with the reason.
 
 mod damage;
+mod ends;
 pub(crate) mod kill;
 mod lifecycle;
 mod limits;
 mod programs;
 mod refusals;
+mod requests;
 mod twin;

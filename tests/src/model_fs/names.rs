@@ -1,8 +1,9 @@
 //! Names of the model: looking them up, giving, taking and moving them.
 
-use super::{Answer, Id, ModelFs, Node, TOP};
+use super::{Answer, Id, ModelFs, Node, TOP, lists};
 use coffer_fusefs::Errno;
 use coffer_fusefs::attr::{Caller, Kind, RenameFlags};
+use std::collections::BTreeMap;
 
 fn check(name: &[u8]) -> Answer<()> {
     match name.len() {
@@ -49,15 +50,16 @@ impl ModelFs {
         }
         let inherits = parent.mode & 0o2000 != 0;
         let gid = if inherits { parent.gid } else { caller.gid };
-        let mut mode = match kind {
-            Kind::Symlink => 0o777,
-            _ => mode & !caller.umask,
+        let (mut mode, xattrs) = match kind {
+            Kind::Symlink => (0o777, BTreeMap::new()),
+            _ => lists::given(parent, kind, mode, caller.umask),
         };
         if inherits && kind == Kind::Directory {
             mode |= 0o2000;
         }
         let mut node = Node::new(kind, mode, caller.uid, gid, self.now);
         node.rdev = rdev;
+        node.xattrs = xattrs;
         node.target = target.to_vec();
         node.size = target.len() as u64;
         node.parent = dir;
@@ -136,11 +138,12 @@ impl ModelFs {
     /// Moves a name.
     pub fn rename(
         &mut self,
+        caller: &Caller,
         (dir, name): (Id, &[u8]),
         (new_dir, new_name): (Id, &[u8]),
         flags: RenameFlags,
     ) -> Answer<()> {
-        if flags.no_replace && flags.exchange {
+        if flags.exchange && (flags.no_replace || flags.whiteout) {
             return Err(Errno::EINVAL);
         }
         self.dir(dir)?;
@@ -188,6 +191,9 @@ impl ModelFs {
             self.at(dir).entries.insert(name.to_vec(), target);
             self.moved(target, dir);
         }
+        if flags.whiteout {
+            self.leave_whiteout(caller, dir, name);
+        }
         self.moved(id, new_dir);
         self.count(
             dir,
@@ -198,6 +204,21 @@ impl ModelFs {
             self.lose(target);
         }
         Ok(())
+    }
+
+    fn leave_whiteout(&mut self, caller: &Caller, dir: Id, name: &[u8]) {
+        let parent = self.node(dir);
+        let gid = match parent.mode & 0o2000 {
+            0 => caller.gid,
+            _ => parent.gid,
+        };
+        let (_, xattrs) = lists::given(parent, Kind::CharDevice, 0, 0);
+        let mut left = Node::new(Kind::CharDevice, 0, caller.uid, gid, self.now);
+        left.xattrs = xattrs;
+        let id = self.next;
+        self.next += 1;
+        self.nodes.insert(id, left);
+        self.at(dir).entries.insert(name.to_vec(), id);
     }
 
     fn moved(&mut self, id: Id, dir: Id) {

@@ -81,13 +81,30 @@ impl Node {
         }
     }
 
-    pub(super) fn drop_suid(&mut self) {
+    fn drop_suid(&mut self, group: Option<u32>) {
         if self.kind != Kind::Directory {
             self.mode &= !0o4000;
-            if self.mode & 0o010 != 0 {
+            if self.mode & 0o010 != 0 || group.is_some_and(|group| group != self.gid) {
                 self.mode &= !0o2000;
             }
         }
+    }
+
+    /// suid, sgid and capabilities go, as somebody of this group without rights does something.
+    pub(super) fn drop_privileges(&mut self, group: Option<u32>) {
+        self.drop_suid(group);
+        self.xattrs.remove(&b"security.capability"[..]);
+    }
+
+    /// Are all bytes of `from..to` zero?
+    #[must_use]
+    pub fn is_zero(&self, from: u64, to: u64) -> bool {
+        if from >= to {
+            return true;
+        }
+        let pages = self.pages.range(from / PAGE..to.div_ceil(PAGE));
+        let mut bytes = pages.flat_map(|(page, bytes)| (page * PAGE..).zip(bytes));
+        bytes.all(|(at, &byte)| byte == 0 || at < from || at >= to)
     }
 
     pub(super) fn read(&self, offset: u64, len: usize) -> Vec<u8> {

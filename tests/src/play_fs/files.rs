@@ -1,8 +1,11 @@
 //! Operations on open files, on attributes and on extended attributes.
 
-use super::op::{Op, content, offset_of};
+use super::op::{Op, Path, content, list, offset_of};
 use super::{Id, OpenFile, Player, agree};
-use coffer_fusefs::attr::{Handle, Ino, OpenFlags, SetAttr, SetTime, SetXattr, Time, WriteFlags};
+use coffer_fusefs::Errno;
+use coffer_fusefs::attr::{
+    Allocate, Handle, Ino, OpenFlags, Seek, SetAttr, SetTime, SetXattr, Time, WriteFlags,
+};
 
 impl Player {
     pub(super) fn put_file(
@@ -57,14 +60,15 @@ impl Player {
                 };
                 let data = content(*byte, *len as usize);
                 let offset = offset_of(*place);
+                let group = kill.then_some(caller.gid);
                 let flags = WriteFlags {
-                    kill_suid: *kill,
+                    kill_suid: group,
                     from_cache: false,
                 };
                 let real = self.fs().write(file.ino, file.handle, offset, &data, flags);
                 let (ino, id) = (file.ino, file.id);
                 let offset = (!file.flags.append).then_some(offset);
-                let model = self.model.write(id, offset, &data, *kill);
+                let model = self.model.write(id, offset, &data, group);
                 agree(op, real, model);
                 self.stat(op, ino, id);
             }
@@ -142,6 +146,10 @@ impl Player {
             b"system.posix_acl_access",
             b"security.d",
         ];
+        if let Op::SetList(path, is_default, bits, kind) = op {
+            self.set_list(op, path, *is_default, &list(*bits, *kind));
+            return;
+        }
         let (Op::SetXattr(path, number, ..) | Op::RemoveXattr(path, number)) = op else {
             return;
         };
@@ -165,5 +173,108 @@ impl Player {
             agree(op, real, self.model.removexattr(&caller, id, name));
         }
         self.stat(op, ino, id);
+    }
+
+    fn set_list(&mut self, op: &Op, path: &Path, is_default: bool, value: &[u8]) {
+        let caller = self.caller();
+        let Some((ino, id)) = self.walk(op, path) else {
+            return;
+        };
+        let name: &[u8] = match is_default {
+            true => b"system.posix_acl_default",
+            false => b"system.posix_acl_access",
+        };
+        let how = SetXattr::Either;
+        let real = self.fs().setxattr(&caller, ino, name, value, how);
+        let model = self.model.setxattr(&caller, id, name, value, how);
+        agree(op, real, model);
+        self.stat(op, ino, id);
+    }
+
+    pub(super) fn range(&mut self, op: &Op) {
+        let caller = self.caller();
+        match op {
+            Op::Allocate(slot, place, len, how) => {
+                let Some(file) = &self.files[*slot] else {
+                    return;
+                };
+                let how = match how % 5 {
+                    0 => Allocate::Reserve,
+                    1 => Allocate::ReserveBehind,
+                    2 => Allocate::ZeroRange,
+                    _ => Allocate::PunchHole,
+                };
+                let start = offset_of(*place);
+                let range = start..start + u64::from(*len) * if len % 7 == 0 { 9 } else { 1 };
+                let (ino, id) = (file.ino, file.id);
+                let real = self
+                    .fs()
+                    .fallocate(&caller, ino, file.handle, range.clone(), how);
+                agree(op, real, self.model.fallocate(&caller, id, range, how));
+                self.stat(op, ino, id);
+            }
+            Op::Seek(slot, place) => self.seek(op, *slot, offset_of(*place)),
+            Op::Copy(from, from_place, to, to_place, len) => {
+                let (Some(source), Some(target)) = (&self.files[*from], &self.files[*to]) else {
+                    return;
+                };
+                let (offset, to_offset) = (offset_of(*from_place), offset_of(*to_place));
+                if target.flags.append {
+                    return;
+                }
+                let (ino, id) = (target.ino, target.id);
+                let from = (source.id, offset);
+                let real = self.fs().copy_range(
+                    &caller,
+                    (source.ino, source.handle, offset),
+                    (ino, target.handle, to_offset),
+                    u64::from(*len),
+                );
+                let model = self
+                    .model
+                    .copy_range(&caller, from, (id, to_offset), *len as usize);
+                if let Some((real, model)) = agree(op, real, model) {
+                    assert_eq!(real, model, "{op:?}: bytes copied");
+                }
+                self.stat(op, ino, id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Between what is asked for and what is found lie zeros only, or data without a hole.
+    fn seek(&self, op: &Op, slot: usize, offset: u64) {
+        let Some(file) = &self.files[slot] else {
+            return;
+        };
+        let node = self.model.node(file.id);
+        let seek = |offset, what| {
+            let found = self.fs().seek(file.ino, file.handle, offset, what);
+            found.map_err(|error| error.errno())
+        };
+        let data = seek(offset, Seek::Data);
+        let hole = seek(offset, Seek::Hole);
+        match data {
+            Err(errno) => {
+                assert_eq!(errno, Errno::ENXIO, "{op:?}");
+                assert!(node.is_zero(offset, node.size), "{op:?}: data is not found");
+            }
+            Ok(data) => {
+                assert!(data >= offset && data < node.size, "{op:?}");
+                assert!(node.is_zero(offset, data), "{op:?}: data is passed over");
+                assert!(seek(data, Seek::Hole).unwrap() > data, "{op:?}");
+            }
+        }
+        if offset >= node.size {
+            assert_eq!(hole, Err(Errno::ENXIO), "{op:?}");
+            return;
+        }
+        let hole = hole.unwrap();
+        assert!(hole >= offset && hole <= node.size, "{op:?}");
+        assert!(data == Ok(offset) || hole == offset, "{op:?}");
+        if hole < node.size {
+            let end = seek(hole, Seek::Data).unwrap_or(node.size);
+            assert!(end > hole && node.is_zero(hole, end), "{op:?}: no hole");
+        }
     }
 }

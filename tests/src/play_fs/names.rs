@@ -2,7 +2,7 @@
 
 use super::op::{Op, Path, content};
 use super::{Id, Player, agree};
-use coffer_fusefs::attr::{Kind, OpenFlags, RenameFlags, WriteFlags};
+use coffer_fusefs::attr::{Ino, Kind, OpenFlags, RenameFlags, WriteFlags};
 
 impl Player {
     pub(super) fn make(&mut self, op: &Op) {
@@ -94,7 +94,7 @@ impl Player {
                 }
                 self.stat(op, dir, dir_id);
             }
-            Op::Rename(old, new, no_replace, exchange) => {
+            Op::Rename(old, new, bits) => {
                 let Some((dir, dir_id, name)) = self.parent(op, old) else {
                     return;
                 };
@@ -102,18 +102,31 @@ impl Player {
                     return;
                 };
                 let flags = RenameFlags {
-                    no_replace: *no_replace,
-                    exchange: *exchange,
+                    no_replace: bits & 3 == 1,
+                    exchange: matches!(bits, 2 | 3 | 6),
+                    whiteout: matches!(bits, 3..=5),
                 };
-                let real = self.fs().rename(dir, name, to, to_name, flags);
-                let model = self.model.rename((dir_id, name), (to_id, to_name), flags);
-                agree(op, real, model);
+                let caller = self.caller();
+                let real = self.fs().rename(&caller, dir, name, to, to_name, flags);
+                let (old, new) = ((dir_id, name), (to_id, to_name));
+                let model = self.model.rename(&caller, old, new, flags);
+                if agree(op, real, model).is_some() && flags.whiteout {
+                    self.meet(dir, dir_id, name);
+                }
                 self.stat(op, dir, dir_id);
                 self.stat(op, to, to_id);
             }
             Op::Publish(path, len, byte) => self.publish(op, path, *len, *byte),
             _ => {}
         }
+    }
+
+    /// A node that came by itself.
+    fn meet(&mut self, dir: Ino, dir_id: Id, name: &[u8]) {
+        let id = self.model.lookup(dir_id, name).unwrap();
+        let attr = self.fs().lookup(dir, name).unwrap();
+        self.fs().forget(attr.ino, 1);
+        self.known.insert(id, attr.ino);
     }
 
     /// A file that gets its name last.
@@ -140,7 +153,7 @@ impl Player {
         }
         let what = (Kind::File, 0o644, 0);
         let id = self.model.make(&caller, dir_id, name, what, b"").unwrap();
-        self.model.write(id, None, &data, false).unwrap();
+        self.model.write(id, None, &data, None).unwrap();
         self.known.insert(id, ino);
         self.same(op, id, &attr);
     }

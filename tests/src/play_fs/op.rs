@@ -24,18 +24,22 @@ pub enum Op {
     Link(Path, Path),
     Unlink(Path),
     Rmdir(Path),
-    Rename(Path, Path, bool, bool),
+    Rename(Path, Path, u8),
     Publish(Path, u16, u8),
     Open(Path, usize, bool, bool),
     Close(usize),
     Write(usize, Place, u32, u8, bool),
     Read(usize, Place, u32),
     Cut(usize, Place),
+    Allocate(usize, Place, u32, u8),
+    Seek(usize, Place),
+    Copy(usize, Place, usize, Place, u32),
     CutPath(Path, Place),
     Chmod(Path, u32),
     Chown(Path, u32, u32),
     Times(Path, i64, u32),
     SetXattr(Path, u8, u16, u8),
+    SetList(Path, bool, u32, u8),
     RemoveXattr(Path, u8),
     Readdir(Path, u8),
     Fsync(usize),
@@ -82,8 +86,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         2 => (path(), path()).prop_map(|(a, b)| Op::Link(a, b)),
         2 => path().prop_map(Op::Unlink),
         1 => path().prop_map(Op::Rmdir),
-        6 => (path(), path(), any::<bool>(), any::<bool>())
-            .prop_map(|(a, b, n, x)| Op::Rename(a, b, n && !x, x && !n)),
+        6 => (path(), path(), 0..16_u8).prop_map(|(a, b, f)| Op::Rename(a, b, f)),
         1 => (path(), any::<u16>(), any::<u8>()).prop_map(|(p, l, b)| Op::Publish(p, l, b)),
     ];
     let files = prop_oneof![
@@ -95,6 +98,11 @@ pub fn op() -> impl Strategy<Value = Op> {
         3 => (slot.clone(), place()).prop_map(|(s, p)| Op::Cut(s, p)),
         1 => (path(), place()).prop_map(|(p, l)| Op::CutPath(p, l)),
         3 => slot.clone().prop_map(Op::Fsync),
+        3 => (slot.clone(), place(), length(), any::<u8>())
+            .prop_map(|(s, p, l, h)| Op::Allocate(s, p, l, h)),
+        2 => (slot.clone(), place()).prop_map(|(s, p)| Op::Seek(s, p)),
+        2 => (slot.clone(), place(), slot.clone(), place(), length())
+            .prop_map(|(s, p, t, q, l)| Op::Copy(s, p, t, q, l)),
     ];
     let others = prop_oneof![
         2 => (path(), any::<u32>()).prop_map(|(p, m)| Op::Chmod(p, m)),
@@ -103,6 +111,8 @@ pub fn op() -> impl Strategy<Value = Op> {
         2 => (path(), 0..6_u8, any::<u16>(), any::<u8>())
             .prop_map(|(p, n, l, h)| Op::SetXattr(p, n, l, h)),
         1 => (path(), 0..6_u8).prop_map(|(p, n)| Op::RemoveXattr(p, n)),
+        2 => (path(), any::<bool>(), any::<u32>(), any::<u8>())
+            .prop_map(|(p, d, b, k)| Op::SetList(p, d, b, k)),
         1 => (path(), 1..5_u8).prop_map(|(p, s)| Op::Readdir(p, s)),
         2 => any::<u16>().prop_map(Op::Tick),
         1 => Just(Op::SyncAll),
@@ -141,6 +151,36 @@ pub(super) fn offset_of((base, distance): Place) -> u64 {
         _ => 5 << 30,
     };
     base + u64::from(distance)
+}
+
+/// The value of an access control list: `bits` has three for each entry, `kind` says which there
+/// are.
+#[must_use]
+pub fn list(bits: u32, kind: u8) -> Vec<u8> {
+    let tags: &[(u32, u32)] = match kind % 12 {
+        0 => &[],
+        1 => &[(1, 0), (4, 0)],
+        2 => &[(1, 0), (2, 1000), (4, 0), (32, 0)],
+        3 | 4 => &[(1, 0), (4, 0), (32, 0)],
+        5 | 6 => &[(1, 0), (4, 0), (16, 0), (32, 0)],
+        7 => &[(1, 0), (4, 0), (8, 100), (16, 0), (32, 0)],
+        _ => &[
+            (1, 0),
+            (2, 7),
+            (2, 1000),
+            (4, 0),
+            (8, 100),
+            (16, 0),
+            (32, 0),
+        ],
+    };
+    let mut out = vec![2, 0, 0, 0];
+    for (at, &(tag, id)) in tags.iter().enumerate() {
+        let id = if id == 0 { u32::MAX } else { id };
+        out.extend((tag | (bits >> (3 * at) & 7) << 16).to_le_bytes());
+        out.extend(id.to_le_bytes());
+    }
+    out
 }
 
 pub(super) fn content(byte: u8, len: usize) -> Vec<u8> {

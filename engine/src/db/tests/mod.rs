@@ -11,12 +11,14 @@ use alloc::vec;
 
 mod backpressure;
 mod batches;
+mod changes;
 mod checkpoint;
 mod compact;
 mod conditional;
 mod damage;
 mod hook;
 mod ingest;
+mod manifest;
 mod model;
 mod ranges;
 mod reads;

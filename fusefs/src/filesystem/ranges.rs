@@ -1,0 +1,155 @@
+//! fallocate, lseek, copy_file_range.
+//!
+//! - Space is looked for and not set aside: what is written later may still find none.
+//! - A copy moves bytes through memory, in pieces; it answers how many there were, perhaps fewer
+//!   than asked for.
+
+use alloc::sync::Arc;
+use core::ops::Range;
+
+use crate::attr::{Allocate, Caller, Handle, Ino, Seek, WriteFlags};
+use crate::errno::{Errno, FsResult};
+use crate::extent::FILE_LEN_MAX;
+use crate::filesystem::FileSystem;
+use crate::filesystem::attributes::drop_suid;
+use crate::inode::State;
+
+/// Bytes of one piece of a copy.
+const PIECE_LEN: usize = 1 << 20;
+/// Bytes of one copy at most: whoever waits for it may want to be interrupted.
+const COPY_LEN_MAX: u64 = 16 << 20;
+
+impl FileSystem {
+    /// Changes where a file has space; see [`Allocate`]. Suid and sgid go, unless root does it.
+    ///
+    /// # Errors
+    /// `EBADF`, `EINVAL` for an empty range, `EFBIG`, `ENOSPC`, `EROFS`; errors of the store, after
+    /// which a part of the range may be zero.
+    pub fn fallocate(
+        &self,
+        caller: &Caller,
+        ino: Ino,
+        handle: Handle,
+        range: Range<u64>,
+        how: Allocate,
+    ) -> FsResult<()> {
+        self.volume.must_be_writable()?;
+        let file = self.opened(ino, handle)?;
+        if !file.flags.write {
+            return Err(Errno::EBADF.into());
+        }
+        if range.is_empty() {
+            return Err(Errno::EINVAL.into());
+        }
+        if range.end > FILE_LEN_MAX {
+            return Err(Errno::EFBIG.into());
+        }
+        let volume = &self.volume;
+        let inode = &file.inode;
+        let now = volume.now();
+        let kill = caller.unprivileged();
+        let mut has_capability = false;
+        let mut settle = |state: &mut State| {
+            has_capability = state.record.has_capability;
+            if kill.is_some() {
+                drop_suid(&mut state.record, kill);
+            }
+            state.record.ctime = now;
+        };
+        match how {
+            Allocate::Reserve => volume.allocate(inode, range, true, settle)?,
+            Allocate::ReserveBehind => volume.allocate(inode, range, false, settle)?,
+            Allocate::PunchHole | Allocate::ZeroRange => {
+                let end = range.end;
+                volume.punch(inode, range, |state| {
+                    settle(state);
+                    state.record.mtime = now;
+                })?;
+                let grows = how == Allocate::ZeroRange;
+                let mut state = inode.lock();
+                if grows && state.record.size < end {
+                    volume.truncate(inode, &mut state, end)?;
+                    state.changed = true;
+                    volume.enqueue(inode, &mut state);
+                }
+            }
+        }
+        if kill.is_some() && has_capability {
+            self.drop_capability(inode)?;
+        }
+        if file.flags.sync {
+            self.fsync_inode(inode)?;
+        }
+        Ok(())
+    }
+
+    /// The next offset of what is looked for. A hole is a chunk that was never written, or all of
+    /// which was given back.
+    ///
+    /// # Errors
+    /// `ENXIO` behind the end, and where there is no more data; `EBADF`.
+    pub fn seek(&self, ino: Ino, handle: Handle, offset: u64, what: Seek) -> FsResult<u64> {
+        let file = self.opened(ino, handle)?;
+        let state = file.inode.lock();
+        if offset >= state.record.size {
+            return Err(Errno::ENXIO.into());
+        }
+        match what {
+            Seek::Hole => self.volume.next_hole(&file.inode, &state, offset),
+            Seek::Data => {
+                let found = self.volume.next_data(&file.inode, &state, offset)?;
+                found.ok_or_else(|| Errno::ENXIO.into())
+            }
+        }
+    }
+
+    /// Copies up to `len` bytes from one open file to another, or to another place of the same;
+    /// answers how many. Fewer at the end of the source, and of a long copy.
+    ///
+    /// # Errors
+    /// `EBADF`, and those of reading and writing, where nothing was copied.
+    pub fn copy_range(
+        &self,
+        caller: &Caller,
+        (from, from_handle, from_offset): (Ino, Handle, u64),
+        (to, to_handle, to_offset): (Ino, Handle, u64),
+        len: u64,
+    ) -> FsResult<usize> {
+        self.volume.must_be_writable()?;
+        let source = self.opened(from, from_handle)?;
+        let target = self.opened(to, to_handle)?;
+        if !source.flags.read || !target.flags.write || target.flags.append {
+            return Err(Errno::EBADF.into());
+        }
+        let flags = WriteFlags {
+            kill_suid: caller.unprivileged(),
+            from_cache: false,
+        };
+        let len = usize::try_from(len.min(COPY_LEN_MAX)).unwrap_or(PIECE_LEN);
+        let mut done = 0;
+        while done < len {
+            let at = done as u64;
+            let piece = PIECE_LEN.min(len - done);
+            let copied = self
+                .read_inode(&source.inode, from_offset.saturating_add(at), piece)
+                .and_then(|data| {
+                    let to_offset = to_offset.saturating_add(at);
+                    self.write_inode(&target.inode, Some(to_offset), &data, flags)?;
+                    Ok(data.len())
+                });
+            match copied {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        if done > 0 {
+            self.touch_atime(&source.inode);
+        }
+        if target.flags.sync && done > 0 {
+            self.fsync_inode(&Arc::clone(&target.inode))?;
+        }
+        Ok(done)
+    }
+}
