@@ -49,5 +49,5 @@ pub use info::{KindInfo, StoreInfo};
 pub use keyring::{KdfCost, Keyring, KeyringInfo, SLOT_COUNT, SlotInfo};
 pub use options::{OpenOptions, StoreOptions};
 pub use scrub::{FileReport, ScrubProgress, ScrubReport, Stretch, scrub};
-pub use tree::VerifyReport;
 pub use tree::{BlobBatch, BlobTree, Garbage, Scan, Staged, TreeSnapshot, ValueRef, ValueView};
+pub use tree::{VerifyReport, Window};

@@ -172,6 +172,8 @@ pub struct OpenOptions {
     pub cache_len: usize,
     /// Finished blob files that are kept open.
     pub blob_reader_count_max: usize,
+    /// Frames of large values stay in the cache, decoded. Not for callers who keep what they read.
+    pub cache_frames: bool,
     /// Flush, compaction and garbage collection run on a thread of their own, where the environment
     /// has threads; otherwise by calls of `maintain` alone.
     pub background: bool,
@@ -186,6 +188,7 @@ impl Default for OpenOptions {
             memtable_len: engine.memtable_len,
             cache_len: engine.cache_len,
             blob_reader_count_max: 256,
+            cache_frames: true,
             background: true,
             garbage_percent_min: 50,
         }

@@ -93,6 +93,13 @@ impl Shape {
         offset >> self.frame_log2..((end - 1) >> self.frame_log2) + 1
     }
 
+    /// Offset and length of what these frames hold.
+    pub(crate) fn span_of(self, frames: Range<u64>) -> (u64, u64) {
+        let start = frames.start << self.frame_log2;
+        let end = (frames.end << self.frame_log2).min(self.raw_len);
+        (start, end.saturating_sub(start))
+    }
+
     /// Which part of frame `index` belongs to bytes `offset..offset + len` of the value.
     pub(crate) fn part(self, index: u64, offset: u64, len: u64) -> Range<usize> {
         let frame_start = index << self.frame_log2;

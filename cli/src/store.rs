@@ -69,7 +69,12 @@ pub(crate) fn keyring_is_there(env: &Env, store: &Path) -> Outcome {
 /// Opens a store that is there.
 pub(crate) fn open(store: &Path, secrets: &Secrets) -> Outcome<Arc<BlobTree>> {
     let (env, credential) = unlock(store, secrets)?;
-    BlobTree::open(env, &credential, &OpenOptions::default())
+    // The file system keeps chunks, and commands read a value once.
+    let opening = OpenOptions {
+        cache_frames: false,
+        ..OpenOptions::default()
+    };
+    BlobTree::open(env, &credential, &opening)
         .map(Arc::new)
         .map_err(|error| cannot_open(store, error))
 }

@@ -1,14 +1,19 @@
-//! The block cache: plaintext blocks by file and offset, bounded in bytes.
+//! A cache of shared values by file and offset, bounded in bytes: of blocks, and of rows.
 //!
 //! - A file number is never reused, so a block in the cache never goes stale.
 //! - Eviction is a clock: each hit gives a block another round, metadata gets more rounds.
+//! - A cache may have a door, which lets in what is wanted for the second time.
 //! - Readers that miss the same block at the same time wait for the first one, who reads it.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::fmt;
+use core::sync::atomic::{AtomicU8, Ordering};
 
+use hashbrown::HashTable;
+
+use crate::block::Block;
 use crate::error::Result;
 use crate::sync::{Condvar, Mutex};
 
@@ -19,12 +24,15 @@ const SLOT_LEN: usize = 96;
 
 /// How many rounds of the clock a block survives unused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rounds {
+pub enum Rounds {
     /// Data.
     Data = 1,
     /// Index and filter: each serves many reads.
     Metadata = 3,
 }
+
+/// Plaintext blocks.
+pub type BlockCache = Cache<Block>;
 
 /// Where a block lies: file number and offset.
 type Key = (u64, u64);
@@ -38,10 +46,13 @@ struct Slot<V> {
 }
 
 struct Shard<V> {
-    index: BTreeMap<Key, usize>,
+    /// Where in `slots` a key is, by its hash.
+    index: HashTable<usize>,
     slots: Vec<Slot<V>>,
     hand: usize,
     len: usize,
+    hit_count: u64,
+    miss_count: u64,
     /// Values that somebody reads at this moment.
     flights: BTreeMap<Key, Arc<Flight<V>>>,
 }
@@ -91,53 +102,71 @@ impl<V> Drop for Reading<'_, V> {
     }
 }
 
-/// A cache of shared values of known length.
-pub(crate) struct Cache<V> {
+/// A cache of shared values of known length, by file number and offset.
+pub struct Cache<V> {
     shards: Vec<Mutex<Shard<V>>>,
     shard_len_max: usize,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    /// What was wanted lately, a fingerprint in each place; empty where everything is let in.
+    door: Vec<AtomicU8>,
+}
+
+/// Places of the door.
+const DOOR_COUNT: usize = 1 << 16;
+
+/// Spreads keys over shards and over the index of each.
+fn hash_of(key: Key) -> u64 {
+    let mixed = (key.0 ^ key.1.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 32)
 }
 
 impl<V> Cache<V> {
     /// A cache of `len_max` bytes; 0 keeps nothing.
     pub(crate) fn new(len_max: usize) -> Self {
         let shard = || Shard {
-            index: BTreeMap::new(),
+            index: HashTable::new(),
             slots: Vec::new(),
             hand: 0,
             len: 0,
+            hit_count: 0,
+            miss_count: 0,
             flights: BTreeMap::new(),
         };
         Self {
             shards: (0..SHARD_COUNT).map(|_| Mutex::new(shard())).collect(),
             shard_len_max: len_max / SHARD_COUNT,
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
+            door: Vec::new(),
         }
     }
 
-    fn shard(&self, key: Key) -> &Mutex<Shard<V>> {
-        let mixed = (key.0 ^ key.1.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        &self.shards[(mixed >> 60) as usize % SHARD_COUNT]
+    /// As [`Cache::new`], with a door: see [`Cache::admits`].
+    pub(crate) fn with_door(len_max: usize) -> Self {
+        Self {
+            door: (0..DOOR_COUNT).map(|_| AtomicU8::new(0)).collect(),
+            ..Self::new(len_max)
+        }
     }
 
-    pub(crate) fn find(&self, file: u64, offset: u64) -> Option<Arc<V>> {
-        let key = (file, offset);
-        let mut shard = self.shard(key).lock();
-        let found = shard.index.get(&key).copied().and_then(|slot| {
-            let slot = shard.slots.get_mut(slot)?;
-            slot.rounds = slot.rounds_max;
-            Some(Arc::clone(&slot.value))
-        });
-        drop(shard);
-        let counter = if found.is_some() {
-            &self.hits
-        } else {
-            &self.misses
+    /// Is a value worth keeping? With a door, only if it was asked about not long before: what is
+    /// wanted once would drive out what is wanted often.
+    pub(crate) fn admits(&self, file: u64, offset: u64) -> bool {
+        let hash = hash_of((file, offset));
+        let Some(place) = self.door.get(hash as usize % DOOR_COUNT) else {
+            return true;
         };
-        counter.fetch_add(1, Ordering::Relaxed);
-        found
+        let fingerprint = (hash >> 56) as u8 | 1;
+        place.swap(fingerprint, Ordering::Relaxed) == fingerprint
+    }
+
+    fn shard(&self, key: Key) -> &Mutex<Shard<V>> {
+        // Other bits than those that the index of a shard looks at.
+        &self.shards[(hash_of(key) >> 40) as usize % SHARD_COUNT]
+    }
+
+    /// What is kept for this place.
+    #[must_use]
+    pub fn find(&self, file: u64, offset: u64) -> Option<Arc<V>> {
+        let key = (file, offset);
+        self.shard(key).lock().find(key)
     }
 
     /// The value of `key`; where it is not there, `read` makes it, once for all who ask meanwhile.
@@ -150,18 +179,10 @@ impl<V> Cache<V> {
         len: impl FnOnce(&V) -> usize,
         read: impl FnOnce() -> Result<V>,
     ) -> Result<Arc<V>> {
-        if let Some(found) = self.find(file, offset) {
-            return Ok(found);
-        }
         let key = (file, offset);
         let mut shard = self.shard(key).lock();
-        // Somebody may have been faster since.
-        if let Some(slot) = shard
-            .index
-            .get(&key)
-            .and_then(|&slot| shard.slots.get(slot))
-        {
-            return Ok(Arc::clone(&slot.value));
+        if let Some(found) = shard.find(key) {
+            return Ok(found);
         }
         let under_way = shard.flights.get(&key).map(Arc::clone);
         let Some(flight) = under_way else {
@@ -189,43 +210,33 @@ impl<V> Cache<V> {
     }
 
     /// Keeps `value` of `len` bytes, unless it is larger than a shard.
-    pub(crate) fn insert(
-        &self,
-        file: u64,
-        offset: u64,
-        value: &Arc<V>,
-        len: usize,
-        rounds: Rounds,
-    ) {
+    pub fn insert(&self, file: u64, offset: u64, value: &Arc<V>, len: usize, rounds: Rounds) {
         let key = (file, offset);
         let len = len + SLOT_LEN;
         if len > self.shard_len_max {
             return;
         }
         let mut shard = self.shard(key).lock();
-        if shard.index.contains_key(&key) {
+        if shard.position(key).is_some() {
             return;
         }
         while shard.len + len > self.shard_len_max {
             shard.evict_one();
         }
-        let rounds_max = rounds as u8;
-        let slot = shard.slots.len();
-        shard.slots.push(Slot {
+        shard.push(Slot {
             key,
             value: Arc::clone(value),
             len,
             rounds: 0,
-            rounds_max,
+            rounds_max: rounds as u8,
         });
-        shard.index.insert(key, slot);
-        shard.len += len;
     }
 
     /// Is it there? No hit, no miss, no further round.
-    pub(crate) fn contains(&self, file: u64, offset: u64) -> bool {
+    #[must_use]
+    pub fn contains(&self, file: u64, offset: u64) -> bool {
         let key = (file, offset);
-        self.shard(key).lock().index.contains_key(&key)
+        self.shard(key).lock().position(key).is_some()
     }
 
     /// Does it have room for anything?
@@ -234,12 +245,14 @@ impl<V> Cache<V> {
     }
 
     /// Forgets all blocks of a file that is gone.
-    pub(crate) fn forget(&self, file: u64) {
+    pub fn forget(&self, file: u64) {
         for shard in &self.shards {
             let mut shard = shard.lock();
-            while let Some(slot) = shard.index.range((file, 0)..=(file, u64::MAX)).next() {
-                let slot = *slot.1;
-                shard.remove(slot);
+            // What is removed is replaced by the last slot, which was looked at before.
+            for slot in (0..shard.slots.len()).rev() {
+                if shard.slots[slot].key.0 == file {
+                    shard.remove(slot);
+                }
             }
         }
     }
@@ -251,14 +264,46 @@ impl<V> Cache<V> {
 
     /// Hits and misses so far.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        (
-            self.hits.load(Ordering::Relaxed),
-            self.misses.load(Ordering::Relaxed),
-        )
+        self.shards.iter().fold((0, 0), |(hits, misses), shard| {
+            let shard = shard.lock();
+            (hits + shard.hit_count, misses + shard.miss_count)
+        })
+    }
+}
+
+impl<V> fmt::Debug for Cache<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cache of {} bytes", self.len())
     }
 }
 
 impl<V> Shard<V> {
+    fn position(&self, key: Key) -> Option<usize> {
+        let is_it = |&slot: &usize| self.slots[slot].key == key;
+        self.index.find(hash_of(key), is_it).copied()
+    }
+
+    /// The value of `key`, counted as a hit or a miss.
+    fn find(&mut self, key: Key) -> Option<Arc<V>> {
+        let Some(slot) = self.position(key) else {
+            self.miss_count += 1;
+            return None;
+        };
+        self.hit_count += 1;
+        let slot = &mut self.slots[slot];
+        slot.rounds = slot.rounds_max;
+        Some(Arc::clone(&slot.value))
+    }
+
+    /// REQUIRES: its key is not there.
+    fn push(&mut self, slot: Slot<V>) {
+        let (hash, position, slots) = (hash_of(slot.key), self.slots.len(), &self.slots);
+        let rehash = |&slot: &usize| hash_of(slots[slot].key);
+        self.index.insert_unique(hash, position, rehash);
+        self.len += slot.len;
+        self.slots.push(slot);
+    }
+
     /// Turns the hand until a block has no round left. Ends: each step takes a round or a block.
     fn evict_one(&mut self) {
         loop {
@@ -277,10 +322,21 @@ impl<V> Shard<V> {
 
     fn remove(&mut self, slot: usize) {
         let gone = self.slots.swap_remove(slot);
-        self.index.remove(&gone.key);
         self.len -= gone.len;
+        let entry = self
+            .index
+            .find_entry(hash_of(gone.key), |&found| found == slot);
+        if let Ok(entry) = entry {
+            entry.remove();
+        }
         if let Some(moved) = self.slots.get(slot) {
-            self.index.insert(moved.key, slot);
+            let old = self.slots.len();
+            let entry = self
+                .index
+                .find_mut(hash_of(moved.key), |&found| found == old);
+            if let Some(position) = entry {
+                *position = slot;
+            }
         }
     }
 }
@@ -289,6 +345,7 @@ impl<V> Shard<V> {
 mod tests {
     use super::*;
     use alloc::boxed::Box;
+    use core::sync::atomic::AtomicU64;
 
     #[test]
     fn stays_within_its_bytes_and_finds_what_it_keeps() {
@@ -310,6 +367,20 @@ mod tests {
         cache.forget(1);
         assert_eq!(cache.len(), 0);
         assert!((0..5000).all(|i| cache.find(1, i).is_none()));
+    }
+
+    #[test]
+    fn a_door_lets_in_what_comes_again() {
+        let cache: Cache<u64> = Cache::with_door(1 << 20);
+        assert!(!cache.admits(1, 2));
+        assert!(cache.admits(1, 2) && cache.admits(1, 2));
+        // Many others in between: forgotten.
+        let passed = (0..4 * DOOR_COUNT as u64)
+            .filter(|&other| cache.admits(3, other))
+            .count();
+        assert!(passed < DOOR_COUNT / 8, "{passed}");
+        assert!(!cache.admits(1, 2));
+        assert!(Cache::<u64>::new(1).admits(1, 2), "there is no door");
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub struct Scratch {
     compressor: Option<Box<Compressor>>,
     decompressor: Option<Box<FrameDecoder>>,
     level_max: Option<i8>,
+    stores_only: bool,
     pub(crate) compressed: Vec<u8>,
 }
 
@@ -47,12 +48,17 @@ impl Scratch {
         self.level_max = level;
     }
 
+    /// Compresses nothing while `on`: for bytes that are known not to shrink.
+    pub const fn store_only(&mut self, on: bool) {
+        self.stores_only = on;
+    }
+
     /// Compresses `plain`; `None` where that is not wanted or does not pay.
     pub(crate) fn compress(&mut self, compression: Compression, plain: &[u8]) -> Option<&[u8]> {
         let Compression::Zstd { level } = compression else {
             return None;
         };
-        if plain.len() < WORTH_LEN_MIN {
+        if plain.len() < WORTH_LEN_MIN || self.stores_only {
             return None;
         }
         let level = level.min(self.level_max.unwrap_or(i8::MAX));

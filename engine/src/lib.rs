@@ -30,7 +30,7 @@ extern crate alloc;
 
 mod batch;
 pub mod block;
-mod cache;
+pub mod cache;
 pub mod checksum;
 pub mod codec;
 mod compaction;

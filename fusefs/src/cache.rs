@@ -164,6 +164,13 @@ impl Load<'_> {
         valid
     }
 
+    /// Is the chunk still as it was when the load began?
+    pub(crate) fn is_valid(&self) -> bool {
+        let shard = self.cache.shard(&self.id);
+        let state = shard.state.lock();
+        self.is_mine(&state)
+    }
+
     fn is_mine(&self, state: &State) -> bool {
         matches!(state.slots.get(&self.id), Some(Slot::Loading(number)) if *number == self.number)
     }

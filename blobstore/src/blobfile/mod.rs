@@ -6,6 +6,7 @@
 //! - A file is finished by one thread, once nobody can claim it any more.
 //! - A failed sync poisons all writing; reading goes on. A full medium only puts off what it refused.
 
+mod noise;
 mod reader;
 mod space;
 mod value;

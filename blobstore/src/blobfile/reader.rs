@@ -8,7 +8,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use coffer_engine::block::{BlockHandle, BlockKind, Expect, FLAG_LAST, FileContext, read_block};
+use coffer_engine::block::{
+    Block, BlockHandle, BlockKind, Expect, FLAG_LAST, FileContext, open_block, read_block,
+};
+use coffer_engine::cache::{BlockCache, Rounds};
 use coffer_engine::compress::Scratch;
 use coffer_engine::env::{File, read_exact_at};
 use coffer_engine::{Error, Result};
@@ -79,6 +82,72 @@ impl BlobReader {
         self.each_frame(shape, frames, range, &mut |index, frame, disk| {
             self.open_frame((shape, index, frame), disk, range, scratch, out)
         })
+    }
+
+    /// As [`BlobReader::read`], through `cache`.
+    ///
+    /// # Errors
+    /// As [`BlobReader::read`].
+    pub(crate) fn read_through(
+        &self,
+        cache: &BlockCache,
+        shape: Shape,
+        frames: &[Frame],
+        range: (u64, u64),
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let number = self.context.id().number;
+        let touched = shape.touched(range.0, range.1);
+        let mut add = |index: u64, block: &Block| {
+            let part = shape.part(index, range.0, range.1);
+            out.extend_from_slice(block.get(part).unwrap_or_default());
+        };
+        let mut index = touched.start;
+        while index < touched.end {
+            let frame = frames
+                .get(index as usize)
+                .ok_or_else(|| Error::corruption("a blob pointer lists too few frames"))?;
+            if let Some(block) = cache.find(number, frame.offset) {
+                add(index, &block);
+                index += 1;
+                continue;
+            }
+            let first = index;
+            let is_missing = |index: u64| {
+                let frame = frames.get(index as usize);
+                frame.is_some_and(|frame| !cache.contains(number, frame.offset))
+            };
+            index += 1;
+            while index < touched.end && is_missing(index) {
+                index += 1;
+            }
+            let missing = shape.span_of(first..index);
+            self.each_frame(shape, frames, missing, &mut |index, frame, disk| {
+                let block = Arc::new(self.open_block((shape, index, frame), disk, scratch)?);
+                cache.insert(
+                    number,
+                    frame.offset,
+                    &block,
+                    block.memory_len(),
+                    Rounds::Data,
+                );
+                add(index, &block);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn open_block(
+        &self,
+        (shape, index, frame): (Shape, u64, &Frame),
+        disk: &[u8],
+        scratch: &mut Scratch,
+    ) -> Result<Block> {
+        let handle = handle_of(shape, index, frame);
+        let expect = expect(shape, index, &handle);
+        open_block(&self.context, &handle, &expect, Ok(disk.to_vec()), scratch)
     }
 
     /// Reads the frames that a range touches and shows their bytes.

@@ -3,6 +3,8 @@
 //! - Compressing and sealing happen outside all locks; only the append itself is serial.
 //! - The frames of one value go to one file, sixteen of them at a time, so a pointer that lists its
 //!   frames leads to one contiguous stretch.
+//! - A value that no compressor will shrink is cut into short frames, so that a page of it is read
+//!   without the rest.
 //! - Until the pointer is in the tree a claim keeps the file from being finished.
 
 use alloc::vec::Vec;
@@ -11,6 +13,7 @@ use coffer_engine::block::{BlockKind, FLAG_LAST, Sealed};
 use coffer_engine::compress::Scratch;
 use coffer_engine::{Error, Result};
 
+use crate::blobfile::noise::is_noise;
 use crate::blobfile::space::Purpose;
 use crate::blobfile::{BlobFiles, Claim};
 use crate::pointer::{BlobPointer, Frame, Frames, INLINE_FRAMES_MAX, Shape, encode_index};
@@ -31,6 +34,9 @@ type NextPiece<'a> = &'a mut dyn FnMut(&mut Vec<u8>, &mut Scratch) -> Result<()>
 
 /// Level of [`Effort::Low`].
 const LEVEL_LOW: i8 = -5;
+
+/// Shortest frames of noise: 16 KiB.
+const NOISE_LOG2_MIN: u8 = 14;
 
 /// A value in a blob file that the tree does not know yet.
 pub(crate) struct StagedFrames {
@@ -62,7 +68,7 @@ impl<'a> ValueWriter<'a> {
     ///
     /// # Errors
     /// Those of [`BlobFiles::claim`].
-    fn new(files: &'a BlobFiles, purpose: Purpose) -> Result<Self> {
+    fn new(files: &'a BlobFiles, purpose: Purpose, frame_log2: u8) -> Result<Self> {
         let claim = files.claim(purpose)?;
         let mut bytes = take_buffer();
         bytes.clear();
@@ -70,7 +76,7 @@ impl<'a> ValueWriter<'a> {
             files,
             purpose,
             claim,
-            frame_log2: files.options().frame_log2(),
+            frame_log2,
             raw_len: 0,
             frames: Vec::new(),
             batch: Batch {
@@ -93,7 +99,7 @@ impl<'a> ValueWriter<'a> {
         self.finish(scratch)
     }
 
-    /// Seals one frame: `piece` has the frame length of the store, or less for the last one.
+    /// Seals one frame: `piece` has the frame length, or less for the last one.
     /// `frame_count` is a guess of how many frames are still to come, this one included; 1 says that
     /// it is the last.
     ///
@@ -214,10 +220,20 @@ impl BlobFiles {
     /// # Errors
     /// `Poisoned`; those of sealing and of the medium.
     pub(crate) fn stage(&self, value: &[u8], effort: Effort) -> Result<StagedFrames> {
-        let writer = ValueWriter::new(self, Purpose::Value)?;
+        let store_log2 = self.options().frame_log2();
+        let is_noise = is_noise(value);
+        let frame_log2 = if is_noise {
+            noise_log2(value.len()).min(store_log2)
+        } else {
+            store_log2
+        };
+        let writer = ValueWriter::new(self, Purpose::Value, frame_log2)?;
         with_scratch(|scratch| {
             limit_effort(effort, scratch);
-            writer.write_all(value, scratch)
+            scratch.store_only(is_noise);
+            let staged = writer.write_all(value, scratch);
+            scratch.store_only(false);
+            staged
         })
     }
 
@@ -231,23 +247,24 @@ impl BlobFiles {
         effort: Effort,
         next: NextPiece<'_>,
     ) -> Result<Option<StagedFrames>> {
-        self.stage_for(Purpose::Value, effort, next)
+        self.stage_for(Purpose::Value, self.options().frame_log2(), effort, next)
     }
 
     fn stage_for(
         &self,
         purpose: Purpose,
+        frame_log2: u8,
         effort: Effort,
         next: NextPiece<'_>,
     ) -> Result<Option<StagedFrames>> {
         with_scratch(|scratch| {
-            let frame_len = self.options().frame_len as usize;
+            let frame_len = 1 << frame_log2;
             let (mut piece, mut following) = (Vec::new(), Vec::new());
             next(&mut piece, scratch)?;
             if piece.is_empty() {
                 return Ok(None);
             }
-            let mut writer = ValueWriter::new(self, purpose)?;
+            let mut writer = ValueWriter::new(self, purpose, frame_log2)?;
             limit_effort(effort, scratch);
             loop {
                 following.clear();
@@ -264,7 +281,7 @@ impl BlobFiles {
         })
     }
 
-    /// Seals the value behind `pointer` anew, into the active blob file. `None` where it cannot be
+    /// Seals the value behind `pointer` anew, into the active blob file, cut as it was. `None` where it cannot be
     /// read, or its file is not known any more: then it has to stay as it is.
     ///
     /// # Errors
@@ -276,17 +293,30 @@ impl BlobFiles {
         let Ok(frames) = with_scratch(|scratch| reader.frames(pointer, scratch)) else {
             return Ok(None);
         };
-        let frame_len = u64::from(self.options().frame_len);
+        let frame_log2 = pointer.shape.frame_log2;
+        let frame_len = 1 << frame_log2;
         let (mut position, mut unreadable) = (0, false);
-        let copied = self.stage_for(Purpose::Move, Effort::Normal, &mut |piece, scratch| {
-            let range = (position, frame_len);
-            let read = reader.read(pointer.shape, &frames, range, scratch, piece);
-            unreadable |= read.is_err();
-            position += piece.len() as u64;
-            read
-        });
+        let copied = self.stage_for(
+            Purpose::Move,
+            frame_log2,
+            Effort::Normal,
+            &mut |piece, scratch| {
+                let range = (position, frame_len);
+                let read = reader.read(pointer.shape, &frames, range, scratch, piece);
+                unreadable |= read.is_err();
+                position += piece.len() as u64;
+                read
+            },
+        );
         if unreadable { Ok(None) } else { copied }
     }
+}
+
+/// The frame length of noise, as its logarithm: the shortest that leaves all frames in the pointer.
+fn noise_log2(value_len: usize) -> u8 {
+    let per_frame = value_len.div_ceil(INLINE_FRAMES_MAX).max(1);
+    let log2 = per_frame.next_power_of_two().trailing_zeros() as u8;
+    log2.max(NOISE_LOG2_MIN)
 }
 
 fn limit_effort(effort: Effort, scratch: &mut Scratch) {

@@ -182,6 +182,9 @@ impl Core {
             collector.doomed.remove(&number);
             collector.measured.remove(&number);
             self.files.remove(number)?;
+            if let Some(cache) = &self.frame_cache {
+                cache.forget(number);
+            }
         }
         Ok(true)
     }

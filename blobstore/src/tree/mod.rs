@@ -20,6 +20,7 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
+use coffer_engine::cache::BlockCache;
 use coffer_engine::crypto::{KeySource, NoKeys};
 use coffer_engine::env::{Env, Space, Task, mem};
 use coffer_engine::sync::{Mutex, RwLock};
@@ -35,6 +36,7 @@ use crate::pins::Pins;
 
 pub use batch::{BlobBatch, Staged};
 pub use collect::Garbage;
+pub use read::Window;
 pub use scan::{Scan, ValueRef, ValueView};
 pub use verify::VerifyReport;
 
@@ -57,6 +59,7 @@ struct Core {
     store_id: StoreId,
     db: Arc<Db>,
     files: Arc<BlobFiles>,
+    frame_cache: Option<Arc<BlockCache>>,
     hook: Arc<Hook>,
     pins: Arc<Pins>,
     /// Held shared by writers, alone by whoever replaces pointers by others to the same bytes.
@@ -223,6 +226,7 @@ impl BlobTree {
         let core = Arc::new(Core {
             env,
             store_id,
+            frame_cache: opening.cache_frames.then(|| Arc::clone(db.block_cache())),
             db,
             files,
             hook,

@@ -4,8 +4,10 @@
 //! - A pointer may move between being read and being followed: then it is looked up again. A pointer
 //!   that stays and leads to no file of the store is corruption.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use coffer_engine::cache::BlockCache;
 use coffer_engine::{Error, FileId, FileKind, KeyKind, Result, Snapshot, Value};
 
 use crate::blobfile::BlobReader;
@@ -16,10 +18,26 @@ use crate::tree::{BlobTree, Core, TreeSnapshot};
 /// Most bytes reserved before anything is read.
 const RESERVE_LEN_MAX: u64 = 16 << 20;
 
+/// Longest value whose frames go through the cache.
+const CACHED_LEN_MAX: u64 = 4 << 20;
+
 /// A value ready to be read: its bytes, or its frames.
 pub(super) enum Found {
     Inline(Vec<u8>),
     Blob(Blob),
+}
+
+/// A stretch of a value: the whole frames that a range touches, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Where in the value the bytes begin.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Bytes of the whole value.
+    pub value_len: u64,
+    /// Are they the whole value?
+    pub is_whole: bool,
 }
 
 /// A value in an open blob file; it stays readable whatever happens to the file's name.
@@ -27,6 +45,8 @@ pub(super) struct Blob {
     pub(super) pointer: BlobPointer,
     reader: BlobReader,
     frames: Vec<Frame>,
+    /// Where its frames stay, unless they would drive out everything else.
+    cache: Option<Arc<BlockCache>>,
 }
 
 impl Blob {
@@ -41,14 +61,12 @@ impl Blob {
             .min(self.len().saturating_sub(offset))
             .min(RESERVE_LEN_MAX);
         out.reserve(wanted as usize);
-        with_scratch(|scratch| {
-            self.reader.read(
-                self.pointer.shape,
-                &self.frames,
-                (offset, len),
-                scratch,
-                out,
-            )
+        let (shape, frames, range) = (self.pointer.shape, &self.frames, (offset, len));
+        with_scratch(|scratch| match &self.cache {
+            Some(cache) => self
+                .reader
+                .read_through(cache, shape, frames, range, scratch, out),
+            None => self.reader.read(shape, frames, range, scratch, out),
         })
     }
 }
@@ -60,10 +78,13 @@ impl Core {
             return Ok(None);
         };
         let frames = with_scratch(|scratch| reader.frames(&pointer, scratch))?;
+        let is_small = pointer.shape.raw_len <= CACHED_LEN_MAX;
+        let cache = self.frame_cache.as_ref().filter(|_| is_small).cloned();
         Ok(Some(Blob {
             pointer,
             reader,
             frames,
+            cache,
         }))
     }
 
@@ -126,6 +147,30 @@ impl Core {
         }
     }
 
+    fn window(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Window>> {
+        Ok(match self.find(key, None)? {
+            None => None,
+            Some(Found::Inline(bytes)) => Some(Window {
+                offset: 0,
+                value_len: bytes.len() as u64,
+                bytes,
+                is_whole: true,
+            }),
+            Some(Found::Blob(blob)) => {
+                let mut bytes = Vec::new();
+                let shape = blob.pointer.shape;
+                let (offset, len) = shape.span_of(shape.touched(offset, len as u64));
+                blob.read(offset, len, &mut bytes)?;
+                Some(Window {
+                    offset,
+                    value_len: blob.len(),
+                    is_whole: bytes.len() as u64 == blob.len(),
+                    bytes,
+                })
+            }
+        })
+    }
+
     fn len_of(&self, key: &[u8], at: Option<&Snapshot>) -> Result<Option<u64>> {
         let Some(Value { kind, bytes, .. }) = self.db.get(key, at)? else {
             return Ok(None);
@@ -157,6 +202,15 @@ impl BlobTree {
     /// As [`BlobTree::get`].
     pub fn get_range(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Vec<u8>>> {
         self.core.get_range(key, offset, len, None)
+    }
+
+    /// As [`BlobTree::get_range`], with everything else that had to be decoded for it: for callers
+    /// who keep what they have paid for.
+    ///
+    /// # Errors
+    /// As [`BlobTree::get`].
+    pub fn window(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Window>> {
+        self.core.window(key, offset, len)
     }
 
     /// Bytes of the value of `key`, without reading it.

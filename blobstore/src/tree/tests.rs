@@ -11,6 +11,8 @@ use super::*;
 use crate::blobfile::Effort;
 use crate::blobfile::tests::value;
 
+mod window;
+
 const PASS: &[u8] = b"correct horse";
 
 pub(super) fn small_options() -> StoreOptions {

@@ -118,8 +118,11 @@ pub fn read_block(
     open_block(context, handle, expect, disk, scratch)
 }
 
-/// Opens the block behind `handle` from the bytes that were read at its place; as [`read_block`].
-pub(crate) fn open_block(
+/// Opens the block behind `handle` from the bytes that were read at its place.
+///
+/// # Errors
+/// As [`read_block`]; that of `disk`.
+pub fn open_block(
     context: &FileContext,
     handle: &BlockHandle,
     expect: &Expect<'_>,

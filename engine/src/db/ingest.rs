@@ -15,7 +15,7 @@ use crate::db::Db;
 use crate::db::compact::Claimed;
 use crate::entry::{EntryRef, KEY_LEN_MAX, VALUE_LEN_MAX};
 use crate::error::{Error, Result};
-use crate::table::{TableMeta, TableWriter};
+use crate::table::{Lineage, TableMeta, TableWriter};
 use crate::types::{KeyKind, SEQNO_MAX, SeqNo};
 use crate::version::{LEVEL_COUNT, Version, VersionEdit};
 
@@ -27,7 +27,6 @@ pub struct Ingest<'a> {
     tables: VecDeque<TableMeta>,
     /// Files that were made.
     numbers: Vec<u64>,
-    has_pointers: bool,
 }
 
 impl Ingest<'_> {
@@ -37,19 +36,6 @@ impl Ingest<'_> {
     /// `Invalid` where `key` does not stand behind the one before, or is too long, or `value` is;
     /// those of the medium.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.add(key, KeyKind::Put, value)
-    }
-
-    /// Sets `key` to a value that lies elsewhere, where `pointer` says.
-    ///
-    /// # Errors
-    /// As [`Ingest::put`].
-    pub fn put_indirect(&mut self, key: &[u8], pointer: &[u8]) -> Result<()> {
-        self.has_pointers = true;
-        self.add(key, KeyKind::Indirect, pointer)
-    }
-
-    fn add(&mut self, key: &[u8], kind: KeyKind, value: &[u8]) -> Result<()> {
         let is_first = self.tables.is_empty() && self.writer.is_none();
         if !is_first && *key <= *self.last_key {
             return Err(Error::invalid("the keys of an ingest must ascend"));
@@ -69,10 +55,16 @@ impl Ingest<'_> {
                 let number = self.db.allocate_number();
                 self.numbers.push(number);
                 let sink = self.db.opener.create(number)?;
-                none.insert(TableWriter::new(sink, number, &self.db.options).unnumbered())
+                // Level 0, as after a flush: it is not known yet how deep it goes.
+                let lineage = Lineage {
+                    obsolete: self.db.obsolete_numbers(),
+                    ..Lineage::default()
+                };
+                let writer = TableWriter::new(sink, number, &self.db.options);
+                none.insert(writer.unnumbered().descends(lineage))
             }
         };
-        let (seqno, digest) = (0, None);
+        let (seqno, kind, digest) = (0, KeyKind::Put, None);
         writer.add(&EntryRef {
             key,
             seqno,
@@ -94,12 +86,9 @@ impl Ingest<'_> {
         Ok(())
     }
 
-    /// Makes the tables, and what they point to, durable.
+    /// Makes the tables durable.
     fn end(&mut self) -> Result<()> {
         self.end_table()?;
-        if self.has_pointers {
-            self.db.before_flush()?;
-        }
         self.db.poison_on(self.db.env.fs.sync_dir())
     }
 }
@@ -129,7 +118,6 @@ impl Db {
             last_key: Vec::new(),
             tables: VecDeque::new(),
             numbers: Vec::new(),
-            has_pointers: false,
         };
         let filled = fill(&mut ingest).and_then(|()| ingest.end());
         let Ingest {
@@ -172,8 +160,9 @@ impl Db {
         if seqno >= SEQNO_MAX {
             return Err(Error::invalid("the store has used up its sequence numbers"));
         }
-        // Where a compaction was faster with tables that lie in the way.
-        let level = level.min(deepest_level(&manifest.state.version, &smallest, &largest));
+        // Where a compaction was faster with tables that lie in the way, only level 0 is left.
+        let deepest = deepest_level(&manifest.state.version, &smallest, &largest);
+        let level = if deepest < level { 0 } else { level };
         for table in &mut tables {
             (table.first_seqno, table.last_seqno) = (seqno, seqno);
         }

@@ -220,6 +220,13 @@ impl Db {
         stats
     }
 
+    /// The cache of blocks, for the layer above to keep its own blocks in: file numbers are given
+    /// once, whatever the kind of file.
+    #[must_use]
+    pub const fn block_cache(&self) -> &Arc<Cache<Block>> {
+        &self.cache
+    }
+
     /// A snapshot of everything written so far.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

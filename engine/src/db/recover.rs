@@ -146,7 +146,7 @@ pub(crate) fn opener(
         store_id: place.store_id,
         transform: place.transform,
         cache: Arc::clone(cache),
-        rows: Arc::new(Cache::new(row_cache_len)),
+        rows: Arc::new(Cache::with_door(row_cache_len)),
         scratches: Arc::new(ScratchPool::new()),
     }
 }

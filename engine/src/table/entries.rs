@@ -13,6 +13,7 @@
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use core::ops::Range;
 
 use crate::codec::{Reader, put_varint};
 use crate::entry::{BOUND_LEN_MAX, EntryRef, VALUE_LEN_MAX, compare, pack, restamp, unpack};
@@ -102,7 +103,8 @@ impl EntriesBuilder {
     }
 }
 
-fn shared_len(a: &[u8], b: &[u8]) -> usize {
+/// How many bytes two keys have in common at the front.
+pub(super) fn shared_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
@@ -112,7 +114,7 @@ pub(crate) struct EntriesCursor<B> {
     with_digests: bool,
     /// Are all entries range tombstones? Else none is.
     holds_ranges: bool,
-    /// What all numbers are raised by.
+    /// The number of entries that have none of their own.
     base_seqno: SeqNo,
     /// Where the entries end and the restart points begin.
     entries_len: usize,
@@ -129,14 +131,22 @@ pub(crate) struct EntriesCursor<B> {
 }
 
 /// The fixed part of an entry.
-struct Head {
-    shared: usize,
-    unshared: usize,
+pub(super) struct Head {
+    pub(super) shared: usize,
+    pub(super) unshared: usize,
     value_len: usize,
-    trailer: (SeqNo, KeyKind),
-    digest: Option<u32>,
+    pub(super) trailer: (SeqNo, KeyKind),
+    pub(super) digest: Option<u32>,
     /// Offset of the key bytes.
-    key_offset: usize,
+    pub(super) key_offset: usize,
+}
+
+impl Head {
+    /// Where in the block the value lies.
+    pub(super) const fn value_range(&self) -> Range<usize> {
+        let start = self.key_offset + self.unshared;
+        start..start + self.value_len
+    }
 }
 
 impl<B: AsRef<[u8]>> EntriesCursor<B> {
@@ -169,10 +179,20 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         })
     }
 
-    /// Raises all numbers by `base_seqno`.
+    /// All entries have number 0, and stand for `base_seqno`; where that is 0, for their own.
     pub(crate) fn raised_by(mut self, base_seqno: SeqNo) -> Self {
         self.base_seqno = base_seqno;
         self
+    }
+
+    /// Are there no entries?
+    pub(super) const fn is_empty(&self) -> bool {
+        self.restart_count == 0
+    }
+
+    /// Where the entries end.
+    pub(super) const fn entries_len(&self) -> usize {
+        self.entries_len
     }
 
     /// As [`EntriesCursor::new`], over range tombstones.
@@ -282,7 +302,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
     }
 
     /// The last restart point whose key stands before `(key, seqno)`, or the first.
-    fn restart_before(&self, key: &[u8], seqno: SeqNo) -> Result<usize> {
+    pub(super) fn restart_before(&self, key: &[u8], seqno: SeqNo) -> Result<usize> {
         let (mut low, mut high) = (0, self.restart_count);
         while high.saturating_sub(low) > 1 {
             let middle = usize::midpoint(low, high);
@@ -328,24 +348,23 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         if head.shared > self.key.len() || head.shared + head.unshared > BOUND_LEN_MAX {
             return Err(damaged("key shares more than there is"));
         }
-        let value_offset = head.key_offset + head.unshared;
-        let value_end = value_offset + head.value_len;
-        let unshared = self.block.as_ref().get(head.key_offset..value_offset);
+        let value = head.value_range();
+        let unshared = self.block.as_ref().get(head.key_offset..value.start);
         let unshared = unshared.ok_or_else(|| damaged("entry does not fit"))?;
-        if value_end > self.entries_len {
+        if value.end > self.entries_len {
             return Err(damaged("entry does not fit"));
         }
         self.key.truncate(head.shared);
         self.key.extend_from_slice(unshared);
         self.offset = self.next_offset;
-        self.next_offset = value_end;
+        self.next_offset = value.end;
         self.trailer = head.trailer;
         self.digest = head.digest;
-        self.value = (value_offset, value_end);
+        self.value = (value.start, value.end);
         Ok(())
     }
 
-    fn head(&self, offset: usize) -> Result<Head> {
+    pub(super) fn head(&self, offset: usize) -> Result<Head> {
         let entries = self.slice(offset, self.entries_len.saturating_sub(offset))?;
         let mut reader = Reader::new(entries);
         let shared = reader.varint_u32()? as usize;
@@ -355,7 +374,10 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
             return Err(damaged("a key or value is too long"));
         }
         let (at, kind) = unpack(reader.u64()?).ok_or_else(|| damaged("unknown kind of entry"))?;
-        let trailer = (at.saturating_add(self.base_seqno), kind);
+        if self.base_seqno > 0 && at > 0 {
+            return Err(damaged("an entry has a number of its own"));
+        }
+        let trailer = (at + self.base_seqno, kind);
         if (trailer.1 == KeyKind::DeleteRange) != self.holds_ranges {
             return Err(damaged("an entry of a kind that does not belong there"));
         }
@@ -375,7 +397,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         })
     }
 
-    fn restart(&self, index: usize) -> Result<usize> {
+    pub(super) fn restart(&self, index: usize) -> Result<usize> {
         let bytes = self.slice(self.entries_len + 4 * index, 4)?;
         let offset = bytes
             .first_chunk()
@@ -387,7 +409,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         }
     }
 
-    fn slice(&self, offset: usize, len: usize) -> Result<&[u8]> {
+    pub(super) fn slice(&self, offset: usize, len: usize) -> Result<&[u8]> {
         offset
             .checked_add(len)
             .and_then(|end| self.block.as_ref().get(offset..end))
@@ -395,7 +417,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
     }
 }
 
-fn damaged(what: &'static str) -> Error {
+pub(super) fn damaged(what: &'static str) -> Error {
     Error::corruption(what).part("entries of a block")
 }
 

@@ -77,7 +77,12 @@ impl TableMeta {
         }
     }
 
-    /// What all numbers in the file are raised by.
+    /// Do its entries have a number neither in the file nor from the manifest?
+    pub(crate) const fn lacks_number(&self) -> bool {
+        self.is_unnumbered && self.last_seqno == 0
+    }
+
+    /// The number of its entries, where they have none of their own; else 0.
     pub(crate) const fn base_seqno(&self) -> SeqNo {
         if self.is_unnumbered {
             self.last_seqno
@@ -155,6 +160,10 @@ impl TableMeta {
         meta.with_digests = flags & FLAG_DIGESTS != 0;
         meta.with_sections = flags & FLAG_SECTIONS != 0;
         meta.is_unnumbered = flags & FLAG_UNNUMBERED != 0;
+        let is_one = meta.first_seqno == meta.last_seqno && flags & FLAG_RANGES == 0;
+        if meta.is_unnumbered && !is_one {
+            return Err(Error::corruption("entries without numbers have several"));
+        }
         if flags & FLAG_RANGES != 0 {
             meta.range_count = reader.varint()?;
             if meta.range_count == 0 {

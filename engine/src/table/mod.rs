@@ -10,6 +10,7 @@ mod index;
 mod many;
 mod meta;
 mod newer;
+mod point;
 mod ranges;
 mod readahead;
 mod reader;

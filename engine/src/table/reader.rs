@@ -77,7 +77,7 @@ pub(crate) struct Row {
 pub(crate) struct TableReader {
     pub(super) source: BlockSource,
     pub(super) number: u64,
-    pub(super) with_digests: bool,
+    with_digests: bool,
     first_seqno: SeqNo,
     last_seqno: SeqNo,
     base_seqno: SeqNo,
@@ -165,12 +165,12 @@ impl TableReader {
         let Some(partition) = self.partitions.entries.get(index) else {
             return Ok(None);
         };
-        let mut index = self.index_cursor(partition, Fill::Keep)?;
-        self.named(index.seek(key, seqno))?;
-        let Some(entry) = index.current() else {
+        let index = self.index_cursor(partition, Fill::Keep)?;
+        let Some(found) = self.named(index.lower_bound(key, seqno))? else {
             return Ok(None);
         };
-        let handle = self.named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
+        let value = self.named(index.value_of(&found))?;
+        let handle = self.named(BlockHandle::decode(&mut Reader::new(value)))?;
         Ok(Some(handle))
     }
 
@@ -184,10 +184,8 @@ impl TableReader {
         seqno: SeqNo,
     ) -> Result<Option<Value>> {
         let at = |error: Error| self.at(error, handle);
-        let data = EntriesCursor::new(block, self.with_digests).map_err(at)?;
-        let mut data = data.raised_by(self.base_seqno);
-        data.seek(key, seqno).map_err(at)?;
-        let Some(entry) = data.current().filter(|entry| entry.key == key) else {
+        let data = self.entries(block).map_err(at)?;
+        let Some(entry) = data.find(key, seqno).map_err(at)? else {
             return Ok(None);
         };
         entry.verify().map_err(at)?;
@@ -197,7 +195,10 @@ impl TableReader {
             bytes,
             seqno: at,
         };
-        if seqno >= self.last_seqno && self.rows.keeps_anything() {
+        if seqno >= self.last_seqno
+            && self.rows.keeps_anything()
+            && self.rows.admits(self.number, hash)
+        {
             let len = key.len() + value.bytes.len() + size_of::<Row>();
             let row = Arc::new(Row {
                 key: key.to_vec(),
@@ -220,6 +221,12 @@ impl TableReader {
     /// Are there range tombstones?
     pub(super) const fn has_ranges(&self) -> bool {
         !self.partitions.ranges.is_empty()
+    }
+
+    /// The entries of a data block, with the numbers that they stand for.
+    pub(super) fn entries<B: AsRef<[u8]>>(&self, block: B) -> Result<EntriesCursor<B>> {
+        let entries = EntriesCursor::new(block, self.with_digests)?;
+        Ok(entries.raised_by(self.base_seqno))
     }
 
     /// The bounds of its data blocks, where they are known.
@@ -380,11 +387,11 @@ impl TableCursor {
         let read = || readahead.read(&table.source, &handle, kind);
         let block = table.block_by(&handle, kind, self.fill, read)?;
         let data = match self.section {
-            Section::Entries => EntriesCursor::new(block, table.with_digests),
+            Section::Entries => table.entries(block),
+            // Where these are, entries have numbers of their own.
             Section::Ranges => EntriesCursor::over_ranges(block, table.with_digests),
         };
-        let data = data.map_err(|error| table.at(error, &handle))?;
-        self.data = Some(data.raised_by(table.base_seqno));
+        self.data = Some(data.map_err(|error| table.at(error, &handle))?);
         Ok(true)
     }
 

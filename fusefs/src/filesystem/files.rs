@@ -4,13 +4,14 @@ use alloc::sync::Arc;
 
 use crate::attr::{Caller, Handle, Ino, Kind, OpenFlags, SetAttr, Time, WriteFlags};
 use crate::errno::{Errno, FsResult};
+use crate::extent::CHUNK_LEN;
 use crate::filesystem::FileSystem;
 use crate::filesystem::attributes::drop_suid;
 use crate::filesystem::handles::OpenFile;
 use crate::inode::{Inode, State};
 use crate::options::Atime;
 use crate::view::ReadData;
-use crate::volume::Volume;
+use crate::volume::{Access, Volume};
 
 const DAY_SECS: i64 = 24 * 60 * 60;
 
@@ -69,7 +70,12 @@ impl FileSystem {
             let end = offset.saturating_add(len as u64);
             self.volume.prefetch(&file.inode, end, ahead);
         }
-        let data = self.read_inode(&file.inode, offset, len)?;
+        let access = if ahead > 0 || offset < CHUNK_LEN as u64 {
+            Access::Run
+        } else {
+            Access::Jump
+        };
+        let data = self.read_inode(&file.inode, offset, len, access)?;
         self.touch_atime(&file.inode);
         Ok(data)
     }
@@ -80,11 +86,12 @@ impl FileSystem {
         inode: &Arc<Inode>,
         offset: u64,
         len: usize,
+        access: Access,
     ) -> FsResult<ReadData> {
         if inode.lock().record.kind != Kind::File {
             return Err(Errno::EISDIR.into());
         }
-        self.volume.read(inode, offset, len)
+        self.volume.read(inode, offset, len, access)
     }
 
     /// Moves the access time where the mount wants it.

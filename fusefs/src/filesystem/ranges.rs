@@ -13,6 +13,7 @@ use crate::extent::FILE_LEN_MAX;
 use crate::filesystem::FileSystem;
 use crate::filesystem::attributes::drop_suid;
 use crate::inode::State;
+use crate::volume::Access;
 
 /// Bytes of one piece of a copy.
 const PIECE_LEN: usize = 1 << 20;
@@ -131,7 +132,12 @@ impl FileSystem {
             let at = done as u64;
             let piece = PIECE_LEN.min(len - done);
             let copied = self
-                .read_inode(&source.inode, from_offset.saturating_add(at), piece)
+                .read_inode(
+                    &source.inode,
+                    from_offset.saturating_add(at),
+                    piece,
+                    Access::Run,
+                )
                 .and_then(|data| {
                     let to_offset = to_offset.saturating_add(at);
                     self.write_inode(&target.inode, Some(to_offset), &data, flags)?;

@@ -299,6 +299,48 @@ fn small_writes_into_big_files_become_patches_that_fold() {
 }
 
 #[test]
+fn reads_that_jump_see_what_reads_in_order_see() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let mut state = 1_u64;
+    let mut noise: Vec<u8> = core::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(1_500_000)
+    .collect();
+    noise[300_000..700_000].fill(b'x');
+    let ino = put(&fs, b"noise", &noise);
+    fs.sync_all().unwrap();
+    drop(fs);
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let handle = fs.open_file(&ALICE, ino, RW).unwrap();
+    let grow = SetAttr {
+        size: Some(2_000_000),
+        ..SetAttr::default()
+    };
+    fs.setattr(&ALICE, ino, &grow).unwrap();
+    noise.resize(2_000_000, 0);
+    for round in 0..400_usize {
+        let at = round * 611_953 % 1_990_000;
+        if round % 9 == 5 {
+            let new = [round as u8; 700];
+            noise[at..at + 700].copy_from_slice(&new);
+            fs.write(ino, handle, at as u64, &new, WriteFlags::default())
+                .unwrap();
+        }
+        if round % 50 == 49 {
+            fs.fsync(ino, handle, true).unwrap();
+        }
+        let read = fs.read(ino, handle, at as u64, 5000).unwrap();
+        assert!(*read == noise[at..at + 5000], "round {round}");
+    }
+    assert!(content(&fs, ino) == noise);
+}
+
+#[test]
 fn a_stream_from_many_threads_stays_whole_and_bounded() {
     let tree = tree();
     let options = MountOptions {

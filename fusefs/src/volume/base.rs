@@ -9,14 +9,14 @@ use coffer_blobstore::Error;
 
 use crate::attr::Ino;
 use crate::cache::{Chunk, ChunkId, Found};
-use crate::errno::FsResult;
-use crate::extent::{CHUNK_LEN, PAGE_COUNT, PAGE_LEN, len_in_chunk};
+use crate::errno::{FsError, FsResult};
+use crate::extent::{CHUNK_LEN, PAGE_COUNT, PAGE_LEN, Piece, len_in_chunk};
 use crate::inode::{Inode, State};
 use crate::key;
 use crate::volume::Volume;
 
 /// What is known of a chunk in the tree.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Base {
     /// Its name in the cache.
     pub(super) id: ChunkId,
@@ -77,10 +77,10 @@ impl Volume {
         let mut bytes = match self.tree.get(&key::chunk(ino, index))? {
             Some(bytes) => bytes,
             None if base.may_miss => Vec::new(),
-            None => return Err(Error::corruption("a chunk of a file is missing").into()),
+            None => return Err(missing()),
         };
         if bytes.len() > CHUNK_LEN {
-            return Err(Error::corruption("a chunk of a file is too long").into());
+            return Err(too_long());
         }
         if base.patched {
             let mut scan = self.tree.scan(&key::chunk_patches(ino, index), &[])?;
@@ -90,6 +90,20 @@ impl Volume {
             }
         }
         Ok(bytes)
+    }
+
+    /// Bytes of the chunk of the tree that hold a piece of it, where in the chunk they begin, and
+    /// whether they are all of it. REQUIRES: no pages lie over it.
+    pub(super) fn load_part(&self, base: &Base, piece: Piece) -> FsResult<(Vec<u8>, usize, bool)> {
+        let key = key::chunk(base.id.ino, base.id.index);
+        let window = self.tree.window(&key, piece.offset as u64, piece.len)?;
+        match window {
+            Some(window) if window.value_len > CHUNK_LEN as u64 => Err(too_long()),
+            // Within a chunk, so it fits.
+            Some(window) => Ok((window.bytes, window.offset as usize, window.is_whole)),
+            None if base.may_miss => Ok((Vec::new(), 0, true)),
+            None => Err(missing()),
+        }
     }
 
     /// The pages laid over chunk `index`.
@@ -108,6 +122,16 @@ impl Volume {
         state.content.patches.insert(index, mask);
         Ok(mask)
     }
+}
+
+#[cold]
+fn missing() -> FsError {
+    Error::corruption("a chunk of a file is missing").into()
+}
+
+#[cold]
+fn too_long() -> FsError {
+    Error::corruption("a chunk of a file is too long").into()
 }
 
 /// The page in the key of a patch.

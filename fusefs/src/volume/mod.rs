@@ -36,6 +36,8 @@ use crate::record::InodeRecord;
 use crate::sync::Mutex;
 use crate::table::Table;
 
+pub(crate) use read::Access;
+
 /// Inodes and their content.
 pub(crate) struct Volume {
     pub(crate) tree: Arc<BlobTree>,

@@ -1,4 +1,7 @@
 //! Reading: unwritten bytes over cached chunks over the tree, and prefetching.
+//!
+//! - A small read that is part of no run takes from the tree the frames it touches, where the chunk
+//!   is cut into several: a chunk that nobody reads on in is not worth decoding.
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -7,7 +10,7 @@ use core::sync::atomic::Ordering;
 
 use crate::cache::{Chunk, Found};
 use crate::errno::FsResult;
-use crate::extent::{Piece, chunk_count, index_of, pieces, within};
+use crate::extent::{CHUNK_LEN, Piece, chunk_count, index_of, pieces, within};
 use crate::inode::{Inode, State};
 use crate::view::ReadData;
 use crate::volume::Volume;
@@ -33,16 +36,45 @@ impl Drop for Turn {
     }
 }
 
+/// Longest read that may be served by a part of a chunk.
+const PART_LEN_MAX: usize = CHUNK_LEN / 4;
+
+/// How a reader moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// On from where it was: what lies near will be wanted too.
+    Run,
+    /// Here and there.
+    Jump,
+}
+
 enum Source {
     /// The bytes, complete.
     Done(ReadData),
-    /// A chunk of the tree of which so many bytes count.
-    Chunk(Chunk, usize),
+    /// Bytes of a chunk of the tree.
+    Held(Held),
+}
+
+/// Bytes of a chunk as the tree holds it.
+struct Held {
+    bytes: Chunk,
+    /// Where in the chunk they begin.
+    first: usize,
+    /// Bytes of the chunk that count.
+    cut: usize,
+    /// They are the whole chunk.
+    is_whole: bool,
 }
 
 impl Volume {
     /// Up to `len` bytes from `offset`; fewer only at the end of the file.
-    pub(crate) fn read(&self, inode: &Inode, offset: u64, len: usize) -> FsResult<ReadData> {
+    pub(crate) fn read(
+        &self,
+        inode: &Inode,
+        offset: u64,
+        len: usize,
+        access: Access,
+    ) -> FsResult<ReadData> {
         let rest = inode.lock().record.size.saturating_sub(offset);
         let len = len.min(usize::try_from(rest).unwrap_or(usize::MAX));
         if len == 0 {
@@ -51,27 +83,23 @@ impl Volume {
         let mut parts = pieces(offset, len);
         let first = parts.next().expect("there is at least one byte");
         if first.len == len {
-            return self.read_piece(inode, first);
+            return self.read_piece(inode, first, access);
         }
         let mut out = Vec::with_capacity(len);
         for piece in core::iter::once(first).chain(parts) {
-            out.extend_from_slice(&self.read_piece(inode, piece)?);
+            out.extend_from_slice(&self.read_piece(inode, piece, access)?);
         }
         Ok(out.into())
     }
 
-    fn read_piece(&self, inode: &Inode, piece: Piece) -> FsResult<ReadData> {
-        let end = piece.offset + piece.len;
-        Ok(match self.source(inode, piece)? {
+    fn read_piece(&self, inode: &Inode, piece: Piece, access: Access) -> FsResult<ReadData> {
+        Ok(match self.source(inode, piece, access)? {
             Source::Done(data) => data,
-            Source::Chunk(chunk, cut) if end <= cut.min(chunk.len()) => {
-                ReadData::shared(&chunk, piece.offset..end)
-            }
-            Source::Chunk(chunk, cut) => copy(piece, &chunk, cut).into(),
+            Source::Held(held) => held.read(piece),
         })
     }
 
-    fn source(&self, inode: &Inode, piece: Piece) -> FsResult<Source> {
+    fn source(&self, inode: &Inode, piece: Piece, access: Access) -> FsResult<Source> {
         loop {
             let state = inode.lock();
             if state.content.chunks.contains_key(&piece.index) {
@@ -82,7 +110,7 @@ impl Volume {
                 return Ok(Source::Done(vec![0; piece.len].into()));
             }
             let load = match self.cache.find(base.id) {
-                Found::Ready(chunk) => return Ok(Source::Chunk(chunk, base.cut)),
+                Found::Ready(chunk) => return Ok(Source::Held(Held::whole(chunk, base.cut))),
                 Found::Load(load) => load,
                 Found::Busy => {
                     drop(state);
@@ -91,11 +119,15 @@ impl Volume {
                 }
             };
             drop(state);
-            match self.load_base(&base) {
-                Ok(bytes) => {
-                    let chunk = Arc::new(bytes);
-                    if load.finish(&chunk) {
-                        return Ok(Source::Chunk(chunk, base.cut));
+            match self.load_for(&base, piece, access) {
+                Ok(held) => {
+                    let valid = if held.is_whole {
+                        load.finish(&held.bytes)
+                    } else {
+                        load.is_valid()
+                    };
+                    if valid {
+                        return Ok(Source::Held(held));
                     }
                 }
                 Err(error) => {
@@ -108,12 +140,25 @@ impl Volume {
         }
     }
 
+    /// The chunk from the tree, or as much of it as a reader who jumps needs.
+    fn load_for(&self, base: &Base, piece: Piece, access: Access) -> FsResult<Held> {
+        if access == Access::Run || piece.len > PART_LEN_MAX || base.patched {
+            return Ok(Held::whole(Arc::new(self.load_base(base)?), base.cut));
+        }
+        let (bytes, first, is_whole) = self.load_part(base, piece)?;
+        Ok(Held {
+            bytes: Arc::new(bytes),
+            first,
+            cut: base.cut,
+            is_whole,
+        })
+    }
+
     /// Is the chunk still the one that `base` tells of?
     fn still(inode: &Inode, base: &Base) -> bool {
         let state = inode.lock();
-        state.content.cache_epoch == base.id.epoch
-            && !state.content.chunks.contains_key(&base.id.index)
-            && (state.record.patch_count > 0) == base.patched
+        let index = base.id.index;
+        !state.content.chunks.contains_key(&index) && Self::base(inode, &state, index) == *base
     }
 
     fn unwritten(&self, inode: &Inode, state: &State, piece: Piece) -> FsResult<ReadData> {
@@ -167,6 +212,30 @@ impl Volume {
         if let Ok(bytes) = self.load_base(&base) {
             load.finish(&Arc::new(bytes));
         }
+    }
+}
+
+impl Held {
+    fn whole(bytes: Chunk, cut: usize) -> Self {
+        Self {
+            bytes,
+            first: 0,
+            cut,
+            is_whole: true,
+        }
+    }
+
+    fn read(self, piece: Piece) -> ReadData {
+        let cut = self.cut.saturating_sub(self.first);
+        let piece = Piece {
+            offset: piece.offset.saturating_sub(self.first),
+            ..piece
+        };
+        let end = piece.offset + piece.len;
+        if end <= cut.min(self.bytes.len()) {
+            return ReadData::shared(&self.bytes, piece.offset..end);
+        }
+        copy(piece, &self.bytes, cut).into()
     }
 }
 

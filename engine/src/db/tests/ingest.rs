@@ -124,3 +124,35 @@ fn writers_and_ingests_at_once_lose_nothing() {
     writers.into_iter().for_each(Task::join);
     assert_eq!(all(&db, None).len(), 550 + 600);
 }
+
+/// Numbers of blocks and of entries are those of the edit, in the file and after a compaction.
+#[test]
+fn a_scan_of_changes_shows_ingested_entries() {
+    let fs = MemFs::new();
+    let db = open(&fs, &small()).unwrap();
+    for i in 0..300 {
+        put(&db, &name(i), b"old");
+    }
+    let since = db.last_seqno();
+    let seqno = ingest(&db, 100..250, 1).unwrap();
+    put(&db, &name(5), b"after");
+    let check = |db: &Db| {
+        let scan = |since| {
+            let mut changes = db.scan_since(since).unwrap();
+            assert!(changes.is_complete());
+            core::iter::from_fn(move || changes.next().unwrap()).collect::<Vec<_>>()
+        };
+        let found = scan(since);
+        assert_eq!(found.len(), 151);
+        assert_eq!(found[0].key, name(5));
+        for (entry, i) in found[1..].iter().zip(100..) {
+            assert_eq!((&entry.key, entry.seqno), (&name(i), seqno));
+            assert_eq!(entry.value, vec![1; 40]);
+        }
+        assert_eq!(scan(seqno).len(), 1);
+    };
+    check(&db);
+    check(&open(&fs.fork(), &small()).unwrap());
+    db.compact_all(&mut |_| ()).unwrap();
+    check(&db);
+}
