@@ -126,7 +126,10 @@ impl FileSystem {
             kill_suid: caller.unprivileged(),
             from_cache: false,
         };
-        let len = usize::try_from(len.min(COPY_LEN_MAX)).unwrap_or(PIECE_LEN);
+        // The end as it is now: a copy behind itself does not go on with what it has written.
+        let size = source.inode.lock().record.size;
+        let len = len.min(COPY_LEN_MAX).min(size.saturating_sub(from_offset));
+        let len = usize::try_from(len).unwrap_or(PIECE_LEN);
         let mut done = 0;
         while done < len {
             let at = done as u64;

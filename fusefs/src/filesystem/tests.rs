@@ -513,5 +513,19 @@ fn attributes_of_a_directory_are_put_at_once_also_after_a_listing() {
     assert_eq!((attr.mode, attr.gid), (0o700, 7));
 }
 
+#[test]
+fn a_sync_writes_out_what_another_has_taken_to_do_so() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let ino = put(&fs, b"f", b"content");
+    {
+        let _taken = fs.volume.take_oldest().expect("something is unwritten");
+        fs.sync_all().unwrap();
+    }
+    drop(fs);
+    let fs = FileSystem::open(tree, options(0)).unwrap();
+    assert_eq!(content(&fs, ino), b"content");
+}
+
 mod lists;
 mod ranges;

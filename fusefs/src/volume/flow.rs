@@ -3,6 +3,7 @@
 //! - Memory of the unwritten is bounded: a writer who finds too much of it works on it himself.
 //! - Nothing of an inode without a name is written out, except for room.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -18,6 +19,30 @@ pub(super) const INODE_CHARGE: usize = 1 << 10;
 const PARALLEL_COUNT_MIN: usize = 2;
 /// How long a writer waits for seals before he looks again.
 const WAIT: Duration = Duration::from_millis(20);
+
+/// Inodes with something unwritten.
+#[derive(Default)]
+pub(super) struct Queue {
+    /// By the time when it began.
+    waiting: VecDeque<(Duration, Arc<Inode>)>,
+    /// Those that somebody took to write them out, and has not yet.
+    taken: Vec<Arc<Inode>>,
+}
+
+/// An inode that was taken from the queue to be written out.
+struct Taken<'a> {
+    volume: &'a Volume,
+    inode: Arc<Inode>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let taken = &mut self.volume.queue.lock().taken;
+        if let Some(place) = taken.iter().position(|one| Arc::ptr_eq(one, &self.inode)) {
+            taken.swap_remove(place);
+        }
+    }
+}
 
 /// The one flush behind writers. Another may begin afterwards, also when this one panicked.
 struct Flush(Arc<Volume>);
@@ -35,21 +60,34 @@ impl Volume {
             state.queued = true;
             self.ledger.change(0, INODE_CHARGE);
             let since = self.clock.monotonic();
-            self.queue.lock().push_back((since, Arc::clone(inode)));
+            let waits = (since, Arc::clone(inode));
+            self.queue.lock().waiting.push_back(waits);
         }
     }
 
     /// The inode that has waited longest, if it has waited since `before`.
-    fn dequeue(&self, before: Duration) -> Option<Arc<Inode>> {
+    fn dequeue(&self, before: Duration) -> Option<Taken<'_>> {
         let mut queue = self.queue.lock();
-        if queue.front().is_none_or(|(since, _)| *since > before) {
+        if (queue.waiting.front()).is_none_or(|(since, _)| *since > before) {
             return None;
         }
-        let (_, inode) = queue.pop_front()?;
+        let (_, inode) = queue.waiting.pop_front()?;
+        queue.taken.push(Arc::clone(&inode));
         drop(queue);
         inode.lock().queued = false;
         self.ledger.change(INODE_CHARGE, 0);
-        Some(inode)
+        let volume = self;
+        Some(Taken { volume, inode })
+    }
+
+    /// Takes what has waited longest, as somebody does who is about to write it out.
+    #[cfg(test)]
+    pub(crate) fn take_oldest(&self) -> Option<impl Drop> {
+        self.dequeue(Duration::MAX)
+    }
+
+    fn waiting_count(&self) -> usize {
+        self.queue.lock().waiting.len()
     }
 
     /// Puts everything unwritten of an inode into the tree, without a sync.
@@ -121,7 +159,7 @@ impl Volume {
         if self.ledger.held_len() > len_max / 2 {
             self.flush_behind();
         }
-        let mut tries = self.queue.lock().len() + 1;
+        let mut tries = self.waiting_count() + 1;
         while self.ledger.held_len() > len_max {
             if self.pool.help() {
                 continue;
@@ -131,8 +169,8 @@ impl Volume {
                 continue;
             }
             match self.dequeue(Duration::MAX) {
-                Some(inode) => {
-                    let outcome = self.write_out(&inode);
+                Some(taken) => {
+                    let outcome = self.write_out(&taken.inode);
                     tries = tries.saturating_sub(1);
                     // One file that cannot be written out does not stop the others.
                     if tries == 0 {
@@ -155,22 +193,23 @@ impl Volume {
         self.pool.submit_long(move || {
             let volume = &flush.0;
             let enough = volume.options.dirty_len_max / 4;
-            let mut tries = volume.queue.lock().len();
+            let mut tries = volume.waiting_count();
             while volume.ledger.held_len() > enough && tries > 0 {
                 tries -= 1;
-                let Some(inode) = volume.dequeue(Duration::MAX) else {
+                let Some(taken) = volume.dequeue(Duration::MAX) else {
                     break;
                 };
+                let inode = &taken.inode;
                 let is_stream = {
                     let mut state = inode.lock();
                     let is_stream = state.content.sealing_count > 0 || state.record.nlink == 0;
                     if is_stream {
-                        volume.enqueue(&inode, &mut state);
+                        volume.enqueue(inode, &mut state);
                     }
                     is_stream
                 };
                 // A failure stays with the inode, which is queued again.
-                if !is_stream && volume.write_out(&inode).is_err() {
+                if !is_stream && volume.write_out(inode).is_err() {
                     break;
                 }
             }
@@ -183,43 +222,57 @@ impl Volume {
         let Some(before) = self.clock.monotonic().checked_sub(age) else {
             return;
         };
-        let mut tries = self.queue.lock().len();
+        let mut tries = self.waiting_count();
         while tries > 0
-            && let Some(inode) = self.dequeue(before)
+            && let Some(taken) = self.dequeue(before)
         {
+            let inode = &taken.inode;
             tries -= 1;
             let mut state = inode.lock();
             if state.record.nlink == 0 {
                 if state.is_unwritten() {
-                    self.enqueue(&inode, &mut state);
+                    self.enqueue(inode, &mut state);
                 }
                 continue;
             }
             drop(state);
             // Told by the next fsync or close; the inode is queued again.
-            let _failed = self.write_out(&inode);
+            let _failed = self.write_out(inode);
         }
     }
 
-    /// Writes out everything that has a name; the first failure is told after all were tried.
+    /// Writes out everything that has a name, also what others have taken to write it out; the
+    /// first failure is told after all were tried.
     pub(crate) fn write_out_all(self: &Arc<Self>) -> FsResult<()> {
+        let all: Vec<Arc<Inode>> = {
+            let queue = self.queue.lock();
+            let waiting = queue.waiting.iter().map(|(_, inode)| inode);
+            waiting.chain(&queue.taken).cloned().collect()
+        };
         let mut outcome = Ok(());
-        let mut tries = self.queue.lock().len();
+        for inode in all {
+            let has_name = inode.lock().record.nlink > 0;
+            if has_name {
+                outcome = outcome.and(self.write_out(&inode));
+            }
+        }
+        // Nothing is left of those that were written out but their place in the queue.
+        self.forget_written();
+        outcome
+    }
+
+    /// Takes those from the queue of which nothing is unwritten.
+    fn forget_written(&self) {
+        let mut tries = self.waiting_count();
         while tries > 0
-            && let Some(inode) = self.dequeue(Duration::MAX)
+            && let Some(taken) = self.dequeue(Duration::MAX)
         {
             tries -= 1;
-            let mut state = inode.lock();
-            if state.record.nlink == 0 {
-                if state.is_unwritten() {
-                    self.enqueue(&inode, &mut state);
-                }
-                continue;
+            let mut state = taken.inode.lock();
+            if state.is_unwritten() {
+                self.enqueue(&taken.inode, &mut state);
             }
-            drop(state);
-            outcome = outcome.and(self.write_out(&inode));
         }
-        outcome
     }
 
     /// What is unwritten of an inode will never be needed.

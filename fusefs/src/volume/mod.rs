@@ -47,8 +47,8 @@ pub(crate) struct Volume {
     ledger: Ledger,
     pub(crate) table: Table,
     clock: Arc<dyn Clock>,
-    /// Inodes with something unwritten, by the time it began.
-    queue: Mutex<VecDeque<(Duration, Arc<Inode>)>>,
+    /// Inodes with something unwritten.
+    queue: Mutex<flow::Queue>,
     /// Inodes without names and users.
     orphans: Mutex<VecDeque<Ino>>,
     next_epoch: AtomicU64,

@@ -178,4 +178,15 @@ fn a_copy_of_a_range_is_the_range() {
     let within = fs.copy_range(&ALICE, (from, source, 0), (from, source, 1_000_000), 999);
     assert_eq!(within.unwrap(), 999);
     assert!(content(&fs, from)[1_000_000..1_000_999] == bytes[..999]);
+    // A copy to the end of the same file ends where the file ended.
+    let behind = fs.copy_range(
+        &ALICE,
+        (from, source, 2_999_990),
+        (from, source, 3_000_000),
+        99,
+    );
+    assert_eq!(
+        (behind.unwrap(), fs.getattr(from).unwrap().size),
+        (10, 3_000_010)
+    );
 }
