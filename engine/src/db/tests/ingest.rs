@@ -136,6 +136,7 @@ fn a_scan_of_changes_shows_ingested_entries() {
     let since = db.last_seqno();
     let seqno = ingest(&db, 100..250, 1).unwrap();
     put(&db, &name(5), b"after");
+    db.sync().unwrap();
     let check = |db: &Db| {
         let scan = |since| {
             let mut changes = db.scan_since(since).unwrap();
