@@ -11,6 +11,7 @@ if [ "$#" = 0 ]; then
     set -- "${all[@]}"
 fi
 mkdir "$MNT/jobs"
+cd "$MNT/jobs"
 failed=()
 for stressor in "$@"; do
     code=0
@@ -32,6 +33,7 @@ for stressor in "$@"; do
     rm -rf "$MNT"/jobs/*
 done
 [ -z "$(ls -A "$MNT/jobs")" ] || fail "something cannot be removed: $(ls -A "$MNT/jobs" | head -3)"
+cd /
 [ "${#failed[@]}" = 0 ] || fail "${failed[*]}"
 unmount
 say "ok"
