@@ -18,7 +18,10 @@ pub trait IndirectHook: Send + Sync {
     /// Is what `pointer` leads to on the medium, and whole?
     ///
     /// Asked at recovery for records of the log that were never known durable. `false` ends
-    /// history before the record that holds the pointer.
+    /// history before the record that holds the pointer. `true` promises that
+    /// [`IndirectHook::before_flush`] makes it durable, also where a sync failed in the process that
+    /// wrote it: reads may show then what the medium does not have, and only bytes that are written
+    /// again will be synced.
     ///
     /// # Errors
     /// Where that cannot be found out.

@@ -13,6 +13,7 @@ use coffer_engine::env::mem::MemFs;
 use coffer_engine::env::{File, Fs, OpenMode, Space};
 use coffer_engine::{Error, FileId};
 use coffer_tests::crash::CrashFs;
+use coffer_tests::fault::{Fault, FaultFs, Operation, Rule};
 use coffer_tests::random::Rng;
 use coffer_tests::world::World;
 
@@ -179,13 +180,15 @@ fn an_interrupted_creation_is_a_store_or_a_named_error() {
 
 #[test]
 fn a_failed_sync_of_a_blob_file_poisons_and_forgets_nothing_durable() {
-    let fs = CrashFs::new();
+    let medium = CrashFs::new();
+    let fs = FaultFs::before(&medium);
     let env = World::new(4).env(Arc::new(fs.clone()));
     let tree = BlobTree::create_with(env, &credential(), store_options(), &opening()).unwrap();
     tree.put(b"before", &[1; 9000]).unwrap();
     tree.sync().unwrap();
     tree.put(b"after", &[2; 9000]).unwrap();
-    fs.fail_next_sync(coffer_engine::FileKind::Blob);
+    let lost = Rule::new(Operation::Sync, Fault::LostSync);
+    fs.add(lost.on_kind(coffer_engine::FileKind::Blob).once_after(0));
     tree.sync().unwrap_err();
     assert!(tree.is_poisoned());
     assert_eq!(
@@ -200,7 +203,7 @@ fn a_failed_sync_of_a_blob_file_poisons_and_forgets_nothing_durable() {
     assert_eq!(tree.get(b"before").unwrap(), Some(vec![1; 9000]));
     tree.close().unwrap_err();
     drop(tree);
-    let record = fs.record();
+    let record = medium.record();
     for seed in 0..8 {
         let after = record.crash(record.change_count(), seed);
         let tree = open(&after, seed).unwrap();
@@ -363,5 +366,34 @@ fn a_full_medium_gives_back_what_was_deleted() {
         let tree = BlobTree::open(env, &credential(), &opening()).unwrap();
         kept.insert(b"again".to_vec(), again);
         assert!(contents(&tree).unwrap() == kept);
+    }
+}
+
+/// Reads go on to show what a failed sync lost, and the next sync goes well: a store that is opened
+/// again in the same hour must not take such bytes for durable.
+#[test]
+fn values_that_a_failed_sync_lost_are_written_again() {
+    for (seed, len) in [(5, 9_000), (6, 900_000)] {
+        let medium = CrashFs::new();
+        let fs = FaultFs::before(&medium);
+        let env = World::new(seed).env(Arc::new(fs.clone()));
+        let tree = BlobTree::create_with(env, &credential(), store_options(), &opening()).unwrap();
+        tree.put(b"before", &[1; 9000]).unwrap();
+        tree.sync().unwrap();
+        tree.put(b"after", &vec![2; len]).unwrap();
+        // The log reaches the page cache; then the sync of the blob file fails.
+        let lost = Rule::new(Operation::Sync, Fault::LostSync);
+        fs.add(lost.on_kind(coffer_engine::FileKind::Blob).once_after(0));
+        tree.sync().unwrap_err();
+        assert_eq!(fs.hit_count(), 1);
+        drop(tree);
+        let tree = open(&medium, seed).unwrap();
+        let found = contents(&tree).unwrap();
+        assert!(found.contains_key(b"after".as_slice()), "the log was lost");
+        tree.sync().unwrap();
+        for state in 0..8 {
+            let tree = open(&medium.crash(state), seed).unwrap();
+            assert_eq!(contents(&tree).unwrap(), found, "state {state}");
+        }
     }
 }

@@ -270,7 +270,8 @@ fn one_fault(on: Operation, fault: Fault, after: u64) {
 #[test]
 fn a_failed_sync_poisons() {
     for kind in [FileKind::Wal, FileKind::Table, FileKind::Manifest] {
-        let (fs, world) = (CrashFs::new(), World::new(1));
+        let (medium, world) = (CrashFs::new(), World::new(1));
+        let fs = FaultFs::before(&medium);
         let db = open(world.env(Arc::new(fs.clone()))).unwrap();
         let put = |key: &[u8], sync| {
             let mut batch = WriteBatch::new();
@@ -278,7 +279,8 @@ fn a_failed_sync_poisons() {
             db.write(batch, WriteOptions { sync })
         };
         put(b"durable", true).unwrap();
-        fs.fail_next_sync(kind);
+        let lost = Rule::new(Operation::Sync, Fault::LostSync);
+        fs.add(lost.on_kind(kind).once_after(0));
         put(b"lost", false).unwrap();
         let failed = match kind {
             FileKind::Wal => db.sync(),
@@ -299,7 +301,7 @@ fn a_failed_sync_poisons() {
             assert_eq!(result.unwrap_err().kind(), ErrorKind::Poisoned);
         }
         db.close().unwrap();
-        let record = fs.record();
+        let record = medium.record();
         for seed in 0..20 {
             let after = record.crash(record.change_count(), seed);
             let db = open(World::new(2).env(Arc::new(after) as Arc<dyn Fs>)).unwrap();

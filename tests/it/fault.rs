@@ -27,7 +27,7 @@ impl Faulty {
     /// A tree with some synced contents.
     fn new(seed: u64) -> Self {
         let medium = CrashFs::new();
-        let faults = FaultFs::new(Arc::new(medium.clone()));
+        let faults = FaultFs::before(&medium);
         let options = stores::store_options(stores::transform(Ecc::None));
         let tree = BlobTree::create(env(&faults, seed), &stores::credential(), options).unwrap();
         let (mut contents, mut rng) = (Contents::new(), Rng::new(seed));
@@ -59,7 +59,8 @@ impl Faulty {
 fn after_a_failed_sync_reads_go_on_and_writes_are_refused() {
     for kind in [FileKind::Wal, FileKind::Blob] {
         let mut faulty = Faulty::new(31);
-        faulty.medium.fail_next_sync(kind);
+        let lost = Rule::new(Operation::Sync, Fault::LostSync);
+        faulty.faults.add(lost.on_kind(kind).once_after(0));
         let failed = (0..20).find_map(|key| {
             let before = faulty.contents.clone();
             let kind = faulty.write(key).err()?;

@@ -17,6 +17,7 @@ mod golden;
 mod model_fs;
 mod mount;
 mod plaintext;
+mod sim;
 mod stores;
 mod threat;
 mod tidy;

@@ -6,205 +6,62 @@
 //! - Bytes that were not synced: each sector of 512 bytes is new, old or zero; the last one may be
 //!   cut at any byte; the length lies anywhere between old and new.
 //! - Names that were not synced: each creation, removal or renaming happened or did not.
-//! - After a failed sync the bytes in question are gone for good, though reads still show them and
-//!   the next sync succeeds (as Linux does).
+//! - After a failed sync the bytes or names in question are gone for good, though reads still show
+//!   them and the next sync succeeds (as Linux does). A write can go astray: see [`crate::fault`],
+//!   which decides when.
+//! - A medium has several directories, which lose power together.
+
+mod disk;
 
 use coffer_engine::env::{File, Fs, OpenMode, Space};
-use coffer_engine::{Error, FileId, FileKind, Result};
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use coffer_engine::{Error, FileId, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::random::Rng;
+use disk::{Change, Disk, Name};
 
-const SECTOR_LEN: usize = 512;
-
-/// One change of the medium; files go by the number of their creation.
-#[derive(Clone, Debug)]
-enum Change {
-    Create(FileId, usize),
-    Remove(FileId),
-    Rename(FileId, FileId),
-    Append(usize, Arc<[u8]>),
-    WriteAt(usize, u64, Arc<[u8]>),
-    Truncate(usize, u64),
-    Sync(usize),
-    FailedSync(usize),
-    SyncDir,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Inode {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    dirty: Vec<Range<usize>>,
-}
-
-#[derive(Clone, Debug)]
-enum NameChange {
-    Set(FileId, usize),
-    Unset(FileId),
-    Move(FileId, FileId, usize),
-}
-
-/// What the medium holds, and what of it would survive.
-#[derive(Clone, Debug, Default)]
-struct Disk {
-    inodes: Vec<Inode>,
-    live: BTreeMap<FileId, usize>,
-    durable: BTreeMap<FileId, usize>,
-    pending: Vec<NameChange>,
-}
-
-impl Disk {
-    fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Create(id, inode) => {
-                self.inodes
-                    .resize(self.inodes.len().max(inode + 1), Inode::default());
-                self.live.insert(*id, *inode);
-                self.pending.push(NameChange::Set(*id, *inode));
-            }
-            Change::Remove(id) => {
-                self.live.remove(id);
-                self.pending.push(NameChange::Unset(*id));
-            }
-            Change::Rename(from, to) => {
-                if let Some(inode) = self.live.remove(from) {
-                    self.live.insert(*to, inode);
-                    self.pending.push(NameChange::Move(*from, *to, inode));
-                }
-            }
-            Change::Append(inode, bytes) => self.inodes[*inode].append(bytes),
-            Change::WriteAt(inode, offset, bytes) => {
-                self.inodes[*inode].write_at(*offset as usize, bytes);
-            }
-            Change::Truncate(inode, len) => self.inodes[*inode].live.truncate(*len as usize),
-            Change::Sync(inode) => self.inodes[*inode].sync(),
-            Change::FailedSync(inode) => self.inodes[*inode].dirty.clear(),
-            Change::SyncDir => {
-                self.durable = self.live.clone();
-                self.pending.clear();
-            }
-        }
-    }
-
-    fn crash(&self, seed: u64) -> Self {
-        let mut rng = Rng::new(seed);
-        let mut names = self.durable.clone();
-        // All lost, all kept, a prefix, or each by itself.
-        let mode = rng.below(4);
-        let kept = rng.below(self.pending.len() + 1);
-        for (index, change) in self.pending.iter().enumerate() {
-            let happens = match mode {
-                0 => false,
-                1 => true,
-                2 => index < kept,
-                _ => rng.chance(50),
-            };
-            if happens {
-                match change {
-                    NameChange::Set(id, inode) => drop(names.insert(*id, *inode)),
-                    NameChange::Unset(id) => drop(names.remove(id)),
-                    NameChange::Move(from, to, inode) => {
-                        if names.get(from) == Some(inode) {
-                            names.remove(from);
-                        }
-                        names.insert(*to, *inode);
-                    }
-                }
-            }
-        }
-        let mut after = Self::default();
-        for (id, inode) in names {
-            let bytes = self.inodes[inode].crash(&mut rng);
-            after.live.insert(id, after.inodes.len());
-            after.inodes.push(Inode {
-                live: bytes.clone(),
-                durable: bytes,
-                dirty: Vec::new(),
-            });
-        }
-        after.durable = after.live.clone();
-        after
-    }
-}
-
-impl Inode {
-    fn append(&mut self, bytes: &[u8]) {
-        let start = self.live.len();
-        self.live.extend_from_slice(bytes);
-        self.dirty.push(start..self.live.len());
-    }
-
-    fn write_at(&mut self, offset: usize, bytes: &[u8]) {
-        let end = offset + bytes.len();
-        self.live.resize(self.live.len().max(end), 0);
-        self.live[offset..end].copy_from_slice(bytes);
-        self.dirty.push(offset..end);
-    }
-
-    fn sync(&mut self) {
-        self.durable.resize(self.live.len(), 0);
-        for range in self.dirty.drain(..) {
-            let range = range.start.min(self.live.len())..range.end.min(self.live.len());
-            self.durable[range.clone()].copy_from_slice(&self.live[range]);
-        }
-    }
-
-    fn crash(&self, rng: &mut Rng) -> Vec<u8> {
-        let (low, high) = (
-            self.live.len().min(self.durable.len()),
-            self.live.len().max(self.durable.len()),
-        );
-        // Nothing, everything, or something of what was not synced.
-        let mode = rng.below(4);
-        let len = match mode {
-            0 => self.durable.len(),
-            1 => self.live.len(),
-            _ => low + rng.below(high - low + 1),
-        };
-        let mut out = self.durable.clone();
-        out.resize(high, 0);
-        for range in &self.dirty {
-            let range = range.start.min(self.live.len())..range.end.min(self.live.len());
-            let mut at = range.start;
-            while at < range.end {
-                let next = ((at / SECTOR_LEN + 1) * SECTOR_LEN).min(range.end);
-                let new = match mode {
-                    0 => false,
-                    1 => true,
-                    // A prefix, as a log that grows usually leaves it.
-                    2 => at < len,
-                    _ => rng.chance(50),
-                };
-                if new {
-                    out[at..next].copy_from_slice(&self.live[at..next]);
-                }
-                at = next;
-            }
-        }
-        out.truncate(len);
-        out
-    }
+/// A fault that only the medium can have: of the next sync or append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// The sync fails, and what it should have kept is gone for good.
+    LostSync,
+    /// The append reaches another place; the seed says which.
+    Astray(u64),
 }
 
 struct State {
     disk: Disk,
     changes: Vec<Change>,
     start: Disk,
-    is_locked: bool,
-    fail_sync: Option<FileKind>,
+    locked: BTreeSet<u32>,
+    mishap: Option<Mishap>,
 }
 
-/// The medium, as a store sees it.
+impl State {
+    fn change(&mut self, change: Change) {
+        self.disk.apply(&change);
+        self.changes.push(change);
+    }
+}
+
+/// One directory of the medium, as a store sees it.
 #[derive(Clone)]
-pub struct CrashFs(Arc<Mutex<State>>);
+pub struct CrashFs {
+    state: Arc<Mutex<State>>,
+    directory: u32,
+}
 
 /// Everything that happened to a [`CrashFs`] up to some moment.
 pub struct Record {
     start: Disk,
     changes: Vec<Change>,
+}
+
+/// A [`Record`] gone through from its start, for those who try many crash points in order.
+pub struct Replay<'a> {
+    disk: Disk,
+    changes: &'a [Change],
+    at: usize,
 }
 
 impl CrashFs {
@@ -215,50 +72,98 @@ impl CrashFs {
     }
 
     fn over(disk: Disk) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = Arc::new(Mutex::new(State {
             start: disk.clone(),
             disk,
             changes: Vec::new(),
-            is_locked: false,
-            fail_sync: None,
-        })))
+            locked: BTreeSet::new(),
+            mishap: None,
+        }));
+        Self {
+            state,
+            directory: 0,
+        }
+    }
+
+    /// Another directory of the same medium; the first has number 0.
+    #[must_use]
+    pub fn directory(&self, number: u32) -> Self {
+        Self {
+            state: Arc::clone(&self.state),
+            directory: number,
+        }
+    }
+
+    /// The number of a directory that holds nothing yet.
+    #[must_use]
+    pub fn unused_directory(&self) -> u32 {
+        let last = self.state().disk.live.keys().map(|name| name.0).max();
+        last.unwrap_or(0) + 1
+    }
+
+    /// A copy of the medium as it is now, unsynced bytes and all, with a record that begins here.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self::over(self.state().disk.clone())
     }
 
     /// How many changes were made so far: the index that the next one will have.
     #[must_use]
     pub fn change_count(&self) -> usize {
-        self.0.lock().unwrap().changes.len()
+        self.state().changes.len()
     }
 
     /// What happened so far.
     #[must_use]
     pub fn record(&self) -> Record {
-        let state = self.0.lock().unwrap();
+        let state = self.state();
         Record {
             start: state.start.clone(),
             changes: state.changes.clone(),
         }
     }
 
-    /// The next sync of a file of `kind` fails and loses what it should have kept.
-    pub fn fail_next_sync(&self, kind: FileKind) {
-        self.0.lock().unwrap().fail_sync = Some(kind);
+    /// The medium after the power went now; `seed` chooses among the states that are possible.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> Self {
+        Self::over(self.state().disk.crash(seed))
+    }
+
+    /// Turns one bit on the disk, in whichever file `seed` says; which one that was.
+    pub fn rot(&self, seed: u64) -> Option<FileId> {
+        let mut state = self.state();
+        let name = state.disk.rot(seed)?;
+        state.start = state.disk.clone();
+        Some(name.1)
+    }
+
+    /// The next sync or append has this mishap.
+    pub(crate) fn expect(&self, mishap: Mishap) {
+        self.state().mishap = Some(mishap);
     }
 
     /// Contents of all files as reads see them, by name.
     #[must_use]
     pub fn contents(&self) -> BTreeMap<FileId, Vec<u8>> {
-        let state = self.0.lock().unwrap();
+        let state = self.state();
         let names = state.disk.live.iter();
         names
-            .map(|(id, inode)| (*id, state.disk.inodes[*inode].live.clone()))
+            .filter(|(name, _)| name.0 == self.directory)
+            .map(|(name, inode)| (name.1, state.disk.inodes[*inode].live.to_vec()))
             .collect()
     }
 
-    fn change(&self, change: Change) {
-        let mut state = self.0.lock().unwrap();
-        state.disk.apply(&change);
-        state.changes.push(change);
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn name(&self, id: FileId) -> Name {
+        (self.directory, id)
+    }
+
+    fn find(&self, id: FileId) -> Result<usize> {
+        let found = self.state().disk.live.get(&self.name(id)).copied();
+        found.ok_or_else(|| Error::corruption("file is missing").in_file(id))
     }
 }
 
@@ -279,11 +184,19 @@ impl Record {
     /// among the many states that are possible then.
     #[must_use]
     pub fn crash(&self, change_count: usize, seed: u64) -> CrashFs {
-        let mut disk = self.start.clone();
-        for change in &self.changes[..change_count] {
-            disk.apply(change);
+        let mut replay = self.replay();
+        replay.go_to(change_count);
+        replay.crash(seed)
+    }
+
+    /// The medium before the first change, ready to go on.
+    #[must_use]
+    pub fn replay(&self) -> Replay<'_> {
+        Replay {
+            disk: self.start.clone(),
+            changes: &self.changes,
+            at: 0,
         }
-        CrashFs::over(disk.crash(seed))
     }
 
     /// One line per change with its index, to read what led to a crash.
@@ -291,60 +204,78 @@ impl Record {
     pub fn describe(&self, around: usize) -> String {
         let first = around.saturating_sub(12);
         let last = (around + 3).min(self.changes.len());
-        let mut names: BTreeMap<usize, FileId> = self
-            .start
-            .live
-            .iter()
-            .map(|(id, inode)| (*inode, *id))
-            .collect();
+        let of_start = self.start.live.iter().map(|(name, inode)| (*inode, *name));
+        let mut names: BTreeMap<usize, Name> = of_start.collect();
         let mut out = String::new();
         for (index, change) in self.changes.iter().enumerate().take(last) {
-            if let Change::Create(id, inode) = change {
-                names.insert(*inode, *id);
+            if let Change::Create(name, inode) = change {
+                names.insert(*inode, *name);
             }
-            let name = |inode: &usize| {
-                names
-                    .get(inode)
-                    .map_or_else(String::new, ToString::to_string)
-            };
-            let line = match change {
-                Change::Append(inode, bytes) => format!("append {} {}", name(inode), bytes.len()),
-                Change::WriteAt(inode, at, bytes) => {
-                    format!("write {} {} at {at}", name(inode), bytes.len())
-                }
-                Change::Sync(inode) => format!("sync {}", name(inode)),
-                Change::FailedSync(inode) => format!("failed sync {}", name(inode)),
-                Change::Truncate(inode, len) => format!("truncate {} {len}", name(inode)),
-                other => format!("{other:?}"),
-            };
             if index >= first {
-                out.push_str(&format!("{index:6} {line}\n"));
+                out.push_str(&format!("{index:6} {}\n", describe(change, &names)));
             }
         }
         out
     }
 }
 
-fn missing(id: FileId) -> Error {
-    Error::corruption("file is missing").in_file(id)
+fn describe(change: &Change, names: &BTreeMap<usize, Name>) -> String {
+    let shown = |name: &Name| match name.0 {
+        0 => name.1.to_string(),
+        directory => format!("{directory}/{}", name.1),
+    };
+    let name = |inode: &usize| names.get(inode).map_or_else(String::new, shown);
+    match change {
+        Change::Create(name, _) => format!("create {}", shown(name)),
+        Change::Remove(name) => format!("remove {}", shown(name)),
+        Change::Rename(from, to) => format!("rename {} to {}", shown(from), shown(to)),
+        Change::Append(inode, bytes) => format!("append {} {}", name(inode), bytes.len()),
+        Change::WriteAt(inode, at, bytes) => {
+            format!("write {} {} at {at}", name(inode), bytes.len())
+        }
+        Change::Astray(inode, _, bytes, _) => {
+            format!("append {} {}, but astray", name(inode), bytes.len())
+        }
+        Change::Truncate(inode, len) => format!("truncate {} {len}", name(inode)),
+        Change::Sync(inode) => format!("sync {}", name(inode)),
+        Change::FailedSync(inode) => format!("failed sync {}", name(inode)),
+        Change::SyncDir(directory) => format!("sync directory {directory}"),
+        Change::FailedSyncDir(directory) => format!("failed sync of directory {directory}"),
+    }
+}
+
+impl Replay<'_> {
+    /// Makes changes until `change_count` are made; they must not be more already.
+    pub fn go_to(&mut self, change_count: usize) {
+        for change in &self.changes[self.at..change_count] {
+            self.disk.apply(change);
+        }
+        self.at = change_count;
+    }
+
+    /// The medium after the power went here; `seed` chooses among the states that are possible.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> CrashFs {
+        CrashFs::over(self.disk.crash(seed))
+    }
 }
 
 impl Fs for CrashFs {
     fn open(&self, id: FileId, mode: OpenMode) -> Result<Arc<dyn File>> {
-        let found = self.0.lock().unwrap().disk.live.get(&id).copied();
+        let found = self.find(id);
         let inode = match (mode, found) {
-            (OpenMode::Create, Some(_)) => {
+            (OpenMode::Create, Ok(_)) => {
                 return Err(Error::io("file exists already").in_file(id));
             }
-            (OpenMode::Create, None) => {
-                let inode = self.0.lock().unwrap().disk.inodes.len();
-                self.change(Change::Create(id, inode));
+            (OpenMode::Create, Err(_)) => {
+                let mut state = self.state();
+                let inode = state.disk.inodes.len();
+                state.change(Change::Create(self.name(id), inode));
                 inode
             }
-            (_, Some(inode)) => inode,
-            (_, None) => return Err(missing(id)),
+            (_, found) => found?,
         };
-        let end = self.0.lock().unwrap().disk.inodes[inode].live.len();
+        let end = self.state().disk.inodes[inode].live.len();
         Ok(Arc::new(CrashFile {
             fs: self.clone(),
             id,
@@ -354,36 +285,39 @@ impl Fs for CrashFs {
     }
 
     fn rename(&self, from: FileId, to: FileId) -> Result<()> {
-        if !self.0.lock().unwrap().disk.live.contains_key(&from) {
-            return Err(missing(from));
-        }
-        self.change(Change::Rename(from, to));
+        self.find(from)?;
+        let change = Change::Rename(self.name(from), self.name(to));
+        self.state().change(change);
         Ok(())
     }
 
     fn remove(&self, id: FileId) -> Result<()> {
-        if !self.0.lock().unwrap().disk.live.contains_key(&id) {
-            return Err(missing(id));
-        }
-        self.change(Change::Remove(id));
+        self.find(id)?;
+        self.state().change(Change::Remove(self.name(id)));
         Ok(())
     }
 
     fn list(&self) -> Result<Vec<FileId>> {
-        Ok(self.0.lock().unwrap().disk.live.keys().copied().collect())
+        let state = self.state();
+        let names = state.disk.live.keys();
+        let here = names.filter(|name| name.0 == self.directory);
+        Ok(here.map(|name| name.1).collect())
     }
 
     fn sync_dir(&self) -> Result<()> {
-        self.change(Change::SyncDir);
+        let mut state = self.state();
+        if state.mishap.take() == Some(Mishap::LostSync) {
+            state.change(Change::FailedSyncDir(self.directory));
+            return Err(Error::io("sync of the directory failed"));
+        }
+        state.change(Change::SyncDir(self.directory));
         Ok(())
     }
 
     fn lock(&self) -> Result<Box<dyn Send + Sync>> {
-        let mut state = self.0.lock().unwrap();
-        if state.is_locked {
+        if !self.state().locked.insert(self.directory) {
             return Err(Error::locked("the store is open already"));
         }
-        state.is_locked = true;
         Ok(Box::new(Guard(self.clone())))
     }
 
@@ -399,7 +333,7 @@ struct Guard(CrashFs);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.0.lock().unwrap().is_locked = false;
+        self.0.state().locked.remove(&self.0.directory);
     }
 }
 
@@ -416,11 +350,11 @@ const RESERVE_LEN: usize = 12 << 10;
 
 impl File for CrashFile {
     fn len(&self) -> Result<u64> {
-        Ok(self.fs.0.lock().unwrap().disk.inodes[self.inode].live.len() as u64)
+        Ok(self.fs.state().disk.inodes[self.inode].live.len() as u64)
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        let state = self.fs.0.lock().unwrap();
+        let state = self.fs.state();
         let live = &state.disk.inodes[self.inode].live;
         let rest = live.get(offset as usize..).unwrap_or(&[]);
         let len = rest.len().min(buf.len());
@@ -432,11 +366,16 @@ impl File for CrashFile {
         let mut end = self.end.lock().unwrap();
         let start = *end;
         *end += bytes.len();
-        self.fs.change(if start as u64 == self.len()? {
-            Change::Append(self.inode, bytes.into())
-        } else {
-            Change::WriteAt(self.inode, start as u64, bytes.into())
-        });
+        let mut state = self.fs.state();
+        let is_end = start == state.disk.inodes[self.inode].live.len();
+        let change = match state.mishap.take() {
+            Some(Mishap::Astray(seed)) => {
+                Change::Astray(self.inode, start as u64, bytes.into(), seed)
+            }
+            _ if is_end => Change::Append(self.inode, bytes.into()),
+            _ => Change::WriteAt(self.inode, start as u64, bytes.into()),
+        };
+        state.change(change);
         Ok(())
     }
 
@@ -444,38 +383,32 @@ impl File for CrashFile {
         let end = self.end.lock().unwrap();
         if *end as u64 + len > self.len()? {
             let zeros = vec![0; RESERVE_LEN];
-            self.fs.change(Change::Append(self.inode, zeros.into()));
+            let change = Change::Append(self.inode, zeros.into());
+            self.fs.state().change(change);
         }
         Ok(())
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.fs
-            .change(Change::WriteAt(self.inode, offset, bytes.into()));
+        let change = Change::WriteAt(self.inode, offset, bytes.into());
+        self.fs.state().change(change);
         Ok(())
     }
 
     fn sync(&self) -> Result<()> {
-        let fails = {
-            let mut state = self.fs.0.lock().unwrap();
-            let fails = state.fail_sync == Some(self.id.kind);
-            if fails {
-                state.fail_sync = None;
-            }
-            fails
-        };
-        if fails {
-            self.fs.change(Change::FailedSync(self.inode));
+        let mut state = self.fs.state();
+        if state.mishap.take() == Some(Mishap::LostSync) {
+            state.change(Change::FailedSync(self.inode));
             return Err(Error::io("sync failed").in_file(self.id));
         }
-        self.fs.change(Change::Sync(self.inode));
+        state.change(Change::Sync(self.inode));
         Ok(())
     }
 
     fn truncate(&self, len: u64) -> Result<()> {
         let mut end = self.end.lock().unwrap();
         *end = (len as usize).min(*end);
-        self.fs.change(Change::Truncate(self.inode, len));
+        self.fs.state().change(Change::Truncate(self.inode, len));
         Ok(())
     }
 }
@@ -483,6 +416,7 @@ impl File for CrashFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use coffer_engine::FileKind;
 
     const WAL: FileId = FileId::new(FileKind::Wal, 1);
     const TEMP: FileId = FileId::new(FileKind::Temp, 2);
@@ -554,7 +488,7 @@ mod tests {
         let file = fs.open(WAL, OpenMode::Create).unwrap();
         fs.sync_dir().unwrap();
         file.append(b"lost").unwrap();
-        fs.fail_next_sync(FileKind::Wal);
+        fs.expect(Mishap::LostSync);
         assert!(file.sync().is_err());
         file.sync().unwrap();
         let mut seen = [0; 4];

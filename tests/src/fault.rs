@@ -1,12 +1,15 @@
 //! A medium with faults: rules say which operation on which file goes wrong, and how.
 //!
-//! - One file system for all faults; it stands before any other.
+//! - One file system for all faults; it stands before any other. What only a medium can do, such as
+//!   losing what a failed sync should have kept, it asks of a [`CrashFs`].
 //! - The first rule that matches an operation decides; a rule counts its matches.
 //! - Without a rule every operation goes through unchanged.
 
 use coffer_engine::env::{File, Fs, OpenMode, Space};
 use coffer_engine::{Error, FileId, FileKind, Result};
 use std::sync::{Arc, Mutex};
+
+use crate::crash::{CrashFs, Mishap};
 
 /// Kinds of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub enum Operation {
     Read,
     /// Appending.
     Append,
+    /// Writing zeros ahead.
+    Reserve,
     /// Writing in place.
     WriteAt,
     /// Syncing a file.
@@ -52,15 +57,47 @@ pub enum Fault {
     FlipBit(usize),
     /// A read is answered from this many bytes further on.
     Misdirected(u64),
+    /// A sync fails, and what it should have kept is gone for good, though reads still show it and
+    /// the next sync goes well. Needs a [`CrashFs`]; before others it is [`Fault::Io`].
+    LostSync,
+    /// An append reports success, reads show it, and the disk has it in another place, over whatever
+    /// was there, or nowhere; the seed says where. Needs a [`CrashFs`]; before others nothing happens.
+    MisdirectedWrite(u64),
     /// The code behind the operation has a bug.
     Panic,
+}
+
+impl Fault {
+    /// Can this go wrong with that operation?
+    #[must_use]
+    pub const fn is_possible(self, on: Operation) -> bool {
+        match self {
+            Self::Io | Self::Panic => true,
+            Self::NoSpace => matches!(
+                on,
+                Operation::Create
+                    | Operation::Append
+                    | Operation::WriteAt
+                    | Operation::Rename
+                    | Operation::Sync
+                    | Operation::SyncDir
+            ),
+            Self::TornAppend(_) | Self::LostAppend | Self::MisdirectedWrite(_) => {
+                matches!(on, Operation::Append)
+            }
+            Self::ShortRead(_) | Self::FlipBit(_) | Self::Misdirected(_) => {
+                matches!(on, Operation::Read)
+            }
+            Self::LostSync => matches!(on, Operation::Sync | Operation::SyncDir),
+        }
+    }
 }
 
 /// When what goes wrong.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The operation.
-    pub on: Operation,
+    /// The operation; `None` for all, of which those go wrong that can.
+    pub on: Option<Operation>,
     /// Only on files of this kind; `None` for all.
     pub kind: Option<FileKind>,
     /// How many matching operations go well first.
@@ -76,7 +113,16 @@ impl Rule {
     #[must_use]
     pub fn new(on: Operation, fault: Fault) -> Self {
         Self {
-            on,
+            on: Some(on),
+            ..Self::any(fault)
+        }
+    }
+
+    /// `fault` on every operation that can go wrong so, from now on.
+    #[must_use]
+    pub fn any(fault: Fault) -> Self {
+        Self {
+            on: None,
             kind: None,
             skip_count: 0,
             hit_count_max: u64::MAX,
@@ -93,9 +139,15 @@ impl Rule {
 
     /// Only once, after `skip_count` operations that go well.
     #[must_use]
-    pub fn once_after(mut self, skip_count: u64) -> Self {
+    pub fn once_after(self, skip_count: u64) -> Self {
+        self.times_after(1, skip_count)
+    }
+
+    /// Among `hit_count_max` operations, after `skip_count` that go well.
+    #[must_use]
+    pub fn times_after(mut self, hit_count_max: u64, skip_count: u64) -> Self {
         self.skip_count = skip_count;
-        self.hit_count_max = 1;
+        self.hit_count_max = hit_count_max;
         self
     }
 }
@@ -104,12 +156,16 @@ impl Rule {
 struct Rules {
     rules: Vec<(Rule, u64)>,
     hit_count: u64,
+    /// All operations so far, where somebody asked for them.
+    seen: Option<Vec<Operation>>,
 }
 
 /// A file system with faults before another one.
 #[derive(Clone)]
 pub struct FaultFs {
     inner: Arc<dyn Fs>,
+    /// The same, where it is a medium that can have mishaps.
+    medium: Option<CrashFs>,
     rules: Arc<Mutex<Rules>>,
 }
 
@@ -119,13 +175,47 @@ impl FaultFs {
     pub fn new(inner: Arc<dyn Fs>) -> Self {
         Self {
             inner,
+            medium: None,
             rules: Arc::default(),
+        }
+    }
+
+    /// No faults yet; before a medium that can have all of them.
+    #[must_use]
+    pub fn before(medium: &CrashFs) -> Self {
+        Self {
+            medium: Some(medium.clone()),
+            ..Self::new(Arc::new(medium.clone()))
+        }
+    }
+
+    /// Another directory of the same medium, under the same rules.
+    #[must_use]
+    pub fn directory(&self, number: u32) -> Self {
+        let Some(medium) = &self.medium else {
+            panic!("only a medium has directories")
+        };
+        Self {
+            rules: Arc::clone(&self.rules),
+            ..Self::before(&medium.directory(number))
         }
     }
 
     /// Adds a rule; earlier rules go first.
     pub fn add(&self, rule: Rule) {
         self.rules.lock().unwrap().rules.push((rule, 0));
+    }
+
+    /// Remembers all operations from now on, for [`FaultFs::operations`].
+    pub fn watch(&self) {
+        self.rules.lock().unwrap().seen = Some(Vec::new());
+    }
+
+    /// All operations since [`FaultFs::watch`], in order.
+    #[must_use]
+    pub fn operations(&self) -> Vec<Operation> {
+        let rules = self.rules.lock().unwrap();
+        rules.seen.clone().unwrap_or_default()
     }
 
     /// Forgets all rules.
@@ -144,12 +234,15 @@ impl FaultFs {
         let kind = id.map(|id| id.kind);
         let mut hit = None;
         for (rule, seen) in &mut rules.rules {
-            if rule.on != on || (rule.kind.is_some() && rule.kind != kind) {
+            let is_other = rule.on.is_some_and(|wanted| wanted != on);
+            if is_other || (rule.kind.is_some() && rule.kind != kind) {
                 continue;
             }
             *seen += 1;
             let past = *seen - 1;
+            let is_possible = rule.on.is_some() || rule.fault.is_possible(on);
             if hit.is_none()
+                && is_possible
                 && past >= rule.skip_count
                 && past - rule.skip_count < rule.hit_count_max
             {
@@ -157,7 +250,21 @@ impl FaultFs {
             }
         }
         rules.hit_count += u64::from(hit.is_some());
+        if let Some(seen) = &mut rules.seen {
+            seen.push(on);
+        }
         hit
+    }
+
+    /// Lets the medium fail a sync, where the fault asks for that.
+    fn lose(&self, fault: Fault, sync: &dyn Fn() -> Result<()>) -> Result<()> {
+        match &self.medium {
+            Some(medium) if fault == Fault::LostSync => {
+                medium.expect(Mishap::LostSync);
+                sync()
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The error of a plain fault; others mean nothing to this operation.
@@ -211,8 +318,13 @@ impl Fs for FaultFs {
     }
 
     fn sync_dir(&self) -> Result<()> {
-        self.check(Operation::SyncDir, None)?;
-        self.inner.sync_dir()
+        match self.fault(Operation::SyncDir, None) {
+            None => self.inner.sync_dir(),
+            Some(fault) => {
+                self.lose(fault, &|| self.inner.sync_dir())?;
+                Err(error(fault, None))
+            }
+        }
     }
 
     fn lock(&self) -> Result<Box<dyn Send + Sync>> {
@@ -258,6 +370,12 @@ impl File for FaultFile {
         match self.fs.fault(Operation::Append, Some(self.id)) {
             None => self.inner.append(bytes),
             Some(Fault::LostAppend) => Ok(()),
+            Some(Fault::MisdirectedWrite(seed)) => {
+                if let Some(medium) = &self.fs.medium {
+                    medium.expect(Mishap::Astray(seed));
+                }
+                self.inner.append(bytes)
+            }
             Some(Fault::TornAppend(len)) => {
                 self.inner.append(&bytes[..len.min(bytes.len())])?;
                 Err(error(Fault::Io, Some(self.id)))
@@ -272,12 +390,18 @@ impl File for FaultFile {
     }
 
     fn reserve(&self, len: u64) -> Result<()> {
+        self.fs.check(Operation::Reserve, Some(self.id))?;
         self.inner.reserve(len)
     }
 
     fn sync(&self) -> Result<()> {
-        self.fs.check(Operation::Sync, Some(self.id))?;
-        self.inner.sync()
+        match self.fs.fault(Operation::Sync, Some(self.id)) {
+            None => self.inner.sync(),
+            Some(fault) => {
+                self.fs.lose(fault, &|| self.inner.sync())?;
+                Err(error(fault, Some(self.id)))
+            }
+        }
     }
 
     fn truncate(&self, len: u64) -> Result<()> {
@@ -289,14 +413,13 @@ impl File for FaultFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crash::CrashFs;
     use coffer_engine::ErrorKind;
 
     const WAL: FileId = FileId::new(FileKind::Wal, 1);
     const BLOB: FileId = FileId::new(FileKind::Blob, 2);
 
     fn pair() -> (FaultFs, Arc<dyn File>) {
-        let fs = FaultFs::new(Arc::new(CrashFs::new()));
+        let fs = FaultFs::before(&CrashFs::new());
         let file = fs.open(WAL, OpenMode::Create).unwrap();
         file.append(b"0123456789").unwrap();
         (fs, file)
@@ -345,5 +468,75 @@ mod tests {
             assert_eq!(file.append(b"abc").is_ok(), ok);
             assert_eq!(file.len().unwrap(), len);
         }
+    }
+
+    #[test]
+    fn one_rule_meets_all_operations_that_can_go_wrong_so() {
+        let (fs, file) = pair();
+        fs.watch();
+        fs.add(Rule::any(Fault::NoSpace).times_after(3, 1));
+        let mut buf = [0; 4];
+        assert!(file.append(b"x").is_ok());
+        assert!(file.read_at(0, &mut buf).is_ok());
+        assert_eq!(file.sync().unwrap_err().kind(), ErrorKind::NoSpace);
+        assert!(file.append(b"x").is_err());
+        assert!(file.append(b"x").is_ok());
+        let seen = fs.operations();
+        assert_eq!(
+            seen[..3],
+            [Operation::Append, Operation::Read, Operation::Sync]
+        );
+        assert_eq!(fs.hit_count(), 2);
+    }
+
+    /// What reads show, and what a power cut leaves of it.
+    fn seen_and_left(medium: &CrashFs, file: &Arc<dyn File>) -> (Vec<u8>, Vec<u8>) {
+        let mut seen = vec![0; 600];
+        let len = file.read_at(0, &mut seen).unwrap();
+        seen.truncate(len);
+        (seen, medium.crash(0).contents()[&WAL].clone())
+    }
+
+    #[test]
+    fn reads_show_what_a_failed_sync_lost_and_a_write_that_went_astray() {
+        let medium = CrashFs::new();
+        let fs = FaultFs::before(&medium);
+        let file = fs.open(WAL, OpenMode::Create).unwrap();
+        fs.sync_dir().unwrap();
+        fs.add(Rule::new(Operation::Sync, Fault::LostSync).once_after(0));
+        file.append(b"lost").unwrap();
+        assert_eq!(file.sync().unwrap_err().kind(), ErrorKind::Io);
+        file.sync().unwrap();
+        assert_eq!(
+            seen_and_left(&medium, &file),
+            (b"lost".to_vec(), vec![0; 4])
+        );
+        let mut landed = 0;
+        for seed in 0..8 {
+            fs.heal();
+            fs.add(Rule::new(Operation::Append, Fault::MisdirectedWrite(seed)));
+            file.append(b"far").unwrap();
+            file.sync().unwrap();
+            let (seen, left) = seen_and_left(&medium, &file);
+            assert!(seen.ends_with(b"far") && left.ends_with(&[0; 3]));
+            landed += usize::from(left.starts_with(b"far"));
+        }
+        assert!(landed > 0);
+    }
+
+    #[test]
+    fn names_lost_by_a_failed_sync_of_the_directory_never_come_back() {
+        let medium = CrashFs::new();
+        let fs = FaultFs::before(&medium);
+        fs.add(Rule::new(Operation::SyncDir, Fault::LostSync).once_after(0));
+        fs.open(WAL, OpenMode::Create).unwrap();
+        assert!(fs.sync_dir().is_err());
+        fs.directory(1).open(BLOB, OpenMode::Create).unwrap();
+        fs.sync_dir().unwrap();
+        fs.directory(1).sync_dir().unwrap();
+        assert_eq!(fs.list().unwrap(), [WAL]);
+        let after = medium.crash(0);
+        assert!(after.contents().is_empty());
+        assert!(after.directory(1).contents().contains_key(&BLOB));
     }
 }

@@ -18,5 +18,6 @@ pub mod play_fs;
 pub mod process;
 pub mod random;
 pub mod sample;
+pub mod sim;
 pub mod tidy;
 pub mod world;

@@ -430,6 +430,8 @@ impl BlobFiles {
         let whole = with_scratch(|scratch| reader.look(pointer, scratch));
         match whole {
             Ok(()) => {
+                let file = self.env.fs.open(blob_id(pointer.file), OpenMode::Repair)?;
+                with_scratch(|scratch| reader.write_again(&*file, pointer, scratch))?;
                 self.asked.lock().insert(pointer.file, reader);
                 Ok(true)
             }

@@ -205,6 +205,36 @@ impl BlobReader {
         })
     }
 
+    /// Writes everything that `pointer` leads to once more, as it is, into the same place: a process
+    /// whose sync failed may have left bytes that reads show and the disk does not have, and no sync
+    /// would bring them there.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub(super) fn write_again(
+        &self,
+        file: &dyn File,
+        pointer: &BlobPointer,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let frames = self.frames(pointer, scratch)?;
+        let frames = frames
+            .iter()
+            .map(|frame| (frame.offset, u64::from(frame.disk_len)));
+        let index = match &pointer.frames {
+            Frames::Listed(_) => None,
+            Frames::Indexed { index, .. } => Some((index.offset, u64::from(index.disk_len))),
+        };
+        let mut disk = take_buffer();
+        for (offset, len) in frames.chain(index) {
+            disk.resize(len as usize, 0);
+            read_exact_at(file, offset, &mut disk)?;
+            file.write_at(offset, &disk)?;
+        }
+        give_buffer(disk);
+        Ok(())
+    }
+
     /// Opens every frame behind `pointer` and keeps nothing.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use core::ops::{Range, RangeInclusive};
 
-use crate::env::File;
+use crate::env::{File, read_held_at};
 use crate::error::Result;
 
 /// Longest run of zeros at the end of a log that is room for more records.
@@ -23,10 +23,10 @@ pub fn is_blank(file: &dyn File, range: Range<u64>) -> Result<bool> {
     let mut part = [0; PART_LEN];
     let mut offset = range.start;
     while offset < range.end {
-        let len = file.read_at(offset, &mut part)?;
+        let len = read_held_at(file, offset, range.end, &mut part)?;
         let (found, _) = part.split_at(len);
-        if len == 0 || found.iter().any(|byte| *byte != 0) {
-            return Ok(len == 0);
+        if found.iter().any(|byte| *byte != 0) {
+            return Ok(false);
         }
         offset += len as u64;
     }
@@ -43,8 +43,8 @@ pub(crate) fn last_block_ends(file: &dyn File, range: Range<u64>) -> Result<Rang
         let start = lowest.max(end.saturating_sub(PART_LEN as u64));
         let wanted = usize::try_from(end - start).expect("a short part");
         let (wanted, _) = part.split_at_mut(wanted);
-        let len = file.read_at(start, wanted)?;
-        let last = wanted.iter().take(len).rposition(|byte| *byte != 0);
+        read_held_at(file, start, end, wanted)?;
+        let last = wanted.iter().rposition(|byte| *byte != 0);
         if let Some(last) = last {
             end = start + last as u64 + 1;
             break;

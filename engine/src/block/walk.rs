@@ -16,7 +16,7 @@ use crate::block::handle::BLOCK_LEN_MAX;
 use crate::block::verify::{State, Verifier, tag_of};
 use crate::crypto::Tag;
 use crate::ecc::Protector;
-use crate::env::{File, read_exact_at};
+use crate::env::{File, read_exact_at, read_held_at};
 use crate::error::{Error, Result};
 use crate::options::Ecc;
 
@@ -222,7 +222,7 @@ fn next_block(
 ) -> Result<Option<(u64, MetadataFrame)>> {
     let mut window = vec![0; WINDOW_LEN];
     while end.saturating_sub(from) >= FRAME_LEN as u64 {
-        let filled = file.read_at(from, &mut window)?;
+        let filled = read_held_at(file, from, end, &mut window)?;
         let filled = window.get(..filled).unwrap_or_default();
         let Some(last) = filled.len().checked_sub(FRAME_LEN) else {
             break;

@@ -70,15 +70,13 @@ pub trait Fs: Send + Sync {
 fn copy_file(to: &dyn File, other: &dyn Fs, id: FileId) -> Result<()> {
     let from = other.open(id, OpenMode::Read)?;
     let mut buffer = alloc::vec![0; 1 << 20];
-    let mut offset = 0;
-    loop {
-        let len = from.read_at(offset, &mut buffer)?;
-        if len == 0 {
-            return to.sync();
-        }
+    let (mut offset, end) = (0, from.len()?);
+    while offset < end {
+        let len = read_held_at(&*from, offset, end, &mut buffer)?;
         to.append(&buffer[..len])?;
         offset += len as u64;
     }
+    to.sync()
 }
 
 /// One file of a store. Files are only appended to; repair alone writes in place.
@@ -111,13 +109,41 @@ pub trait File: Send + Sync {
 /// Fills `buf` from `offset`; a file that ends before is an error of kind `Corruption`.
 ///
 /// # Errors
-/// Those of [`File::read_at`], and `Corruption` at the end of the file.
+/// Those of [`File::read_at`], `Corruption` at the end of the file, and `Io` where the medium gives
+/// less than the file holds.
 pub fn read_exact_at(file: &dyn File, offset: u64, buf: &mut [u8]) -> Result<()> {
     if file.read_at(offset, buf)? == buf.len() {
         Ok(())
+    } else if offset.saturating_add(buf.len() as u64) <= file.len()? {
+        Err(short_read(offset))
     } else {
         Err(Error::corruption("file ends too early").at(offset))
     }
+}
+
+/// Fills `buf` with what a file of `file_len` bytes holds from `offset`; returns how much that is.
+/// What the medium keeps back is never taken for the end of the file.
+///
+/// # Errors
+/// Those of [`File::read_at`], and `Io` where the medium gives less than the file holds.
+pub(crate) fn read_held_at(
+    file: &dyn File,
+    offset: u64,
+    file_len: u64,
+    buf: &mut [u8],
+) -> Result<usize> {
+    let held = usize::try_from(file_len.saturating_sub(offset)).unwrap_or(usize::MAX);
+    let len = held.min(buf.len());
+    match file.read_at(offset, &mut buf[..len])? {
+        filled if filled == len => Ok(len),
+        _ => Err(short_read(offset)),
+    }
+}
+
+/// The error of a read that gave less than the file holds.
+#[cold]
+pub(crate) fn short_read(offset: u64) -> Error {
+    Error::io("the medium gives less than the file holds").at(offset)
 }
 
 /// Time.

@@ -14,7 +14,7 @@ use crate::block::FileIdentity;
 use crate::checksum::xxh3_64;
 use crate::codec::{Reader, put_u64};
 use crate::crypto::{COMMITMENT_LEN, FileKeys, KeySource, public_commitment};
-use crate::env::File;
+use crate::env::{File, short_read};
 use crate::error::{Error, Result};
 use crate::options::{Cipher, Ecc};
 use crate::types::{FileId, FileKind, StoreId};
@@ -172,6 +172,9 @@ pub fn read_header(file: &dyn File) -> Result<FileHeader> {
 pub fn read_copies(file: &dyn File) -> Result<(FileHeader, Copies)> {
     let mut bytes = [[0; HEADER_LEN]; 2];
     let filled = file.read_at(0, bytes.as_flattened_mut())?;
+    if filled < bytes.as_flattened().len() && filled as u64 != file.len()? {
+        return Err(short_read(0).part("header"));
+    }
     if filled < HEADER_LEN {
         return Err(Error::corruption("the file ends within its header").part("header"));
     }

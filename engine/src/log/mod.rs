@@ -17,7 +17,7 @@ use crate::block::{
 };
 use crate::compress::Scratch;
 use crate::crypto::{COMMITMENT_LEN, Tag};
-use crate::env::{Event, File};
+use crate::env::{Event, File, read_held_at};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::DATA_OFFSET;
 
@@ -420,7 +420,7 @@ impl LogReader {
             return Ok(None);
         }
         let mut disk = vec![0; usize::try_from(disk_len).expect("blocks are short")];
-        self.file.read_at(self.offset, &mut disk)?;
+        read_held_at(&*self.file, self.offset, self.file_len, &mut disk)?;
         let expect = self.chain.expect(self.kind, self.count, None);
         match self.context.open(&expect, disk, &mut self.scratch) {
             Ok(payload) => Ok(Some((payload, disk_len))),

@@ -536,3 +536,77 @@ fn a_torn_tail_and_a_healed_record_are_events() {
     };
     assert_eq!(*heard.0.lock(), [healed, torn]);
 }
+
+/// A file whose read number `short` gives one byte less than there is.
+struct Short {
+    file: Arc<dyn File>,
+    short: usize,
+    read_count: Mutex<usize>,
+}
+
+impl File for Short {
+    fn len(&self) -> Result<u64> {
+        self.file.len()
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let mut count = self.read_count.lock();
+        *count += 1;
+        let held = self
+            .file
+            .len()?
+            .saturating_sub(offset)
+            .min(buf.len() as u64) as usize;
+        let len = held - usize::from(*count - 1 == self.short);
+        self.file.read_at(offset, &mut buf[..len])
+    }
+    fn append(&self, bytes: &[u8]) -> Result<()> {
+        self.file.append(bytes)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.file.write_at(offset, bytes)
+    }
+    fn sync(&self) -> Result<()> {
+        self.file.sync()
+    }
+    fn truncate(&self, len: u64) -> Result<()> {
+        self.file.truncate(len)
+    }
+}
+
+#[test]
+fn a_short_read_is_an_error_of_the_medium_and_no_torn_tail() {
+    let log = log_of_six(SEALED, false);
+    for tail in [0, 9_000] {
+        let mut short_count = 0;
+        for short in 0.. {
+            let fs = MemFs::new();
+            let mut bytes = log.bytes.clone();
+            bytes.resize(bytes.len() + tail, 0);
+            fs.set_contents(ID, bytes);
+            let env = mem::env_over(fs, 1);
+            let (file, context) = open_file(&env, &OneKey, ID, STORE, OpenMode::Read).unwrap();
+            let read_count = Mutex::new(0);
+            let file = Arc::new(Short {
+                file,
+                short,
+                read_count,
+            });
+            let mut reader = LogReader::new(file.clone(), context, KIND, LogEnd::Open).unwrap();
+            let mut count = 0;
+            let error = loop {
+                match reader.next() {
+                    Ok(Some(_)) => count += 1,
+                    Ok(None) => break None,
+                    Err(error) => break Some(error.kind()),
+                }
+            };
+            if *file.read_count.lock() <= short {
+                assert_eq!((count, error), (6, None));
+                break;
+            }
+            short_count += 1;
+            assert_eq!(error, Some(ErrorKind::Io), "read {short}");
+        }
+        assert!(short_count > 6);
+    }
+}
