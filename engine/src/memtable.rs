@@ -13,12 +13,12 @@ use alloc::vec::Vec;
 use core::borrow::Borrow;
 use core::cmp::Ordering;
 use core::ops::Bound;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering as Memory};
 
 use crate::batch::BatchRef;
 use crate::entry::{EntryCursor, EntryRef, Value, compare, pack, unpack};
 use crate::error::Result;
 use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering as Memory};
 use crate::tombstone::{Fragment, FragmentMap, FragmentSource, Window};
 use crate::types::{KeyKind, SEQNO_MAX, SeqNo};
 

@@ -1,6 +1,8 @@
-//! Locks: those of the operating system with `std`, spinning ones without.
+//! Locks and atomics: those of the operating system with `std`, spinning locks without.
 //!
 //! - A panic does not poison a lock: what a lock guards is valid at every point that can panic.
+//! - With the feature `shuttle` they are those of a simulated scheduler, which chooses who goes on
+//!   at each of them. There a wait never times out: who is not woken is stuck, and found.
 //! - This file and `env/os` are the only ones that may name `std`.
 
 #![allow(
@@ -9,21 +11,27 @@
     reason = "one of two arms with the same face"
 )]
 
+#[cfg(all(feature = "std", not(feature = "shuttle")))]
+extern crate std as threads;
+
+#[cfg(feature = "shuttle")]
+use shuttle as threads;
+
 #[cfg(feature = "std")]
 mod arm {
-    extern crate std;
+    use super::threads::sync as threads;
     use core::time::Duration;
-    use std::sync::PoisonError;
-    pub use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+    use threads::PoisonError;
+    pub use threads::{MutexGuard, RwLockReadGuard, RwLockWriteGuard, atomic};
 
     /// Mutual exclusion.
     #[derive(Debug, Default)]
-    pub struct Mutex<T>(std::sync::Mutex<T>);
+    pub struct Mutex<T>(threads::Mutex<T>);
 
     impl<T> Mutex<T> {
         /// A new lock around `value`.
         pub const fn new(value: T) -> Self {
-            Self(std::sync::Mutex::new(value))
+            Self(threads::Mutex::new(value))
         }
         /// Waits for the lock.
         pub fn lock(&self) -> MutexGuard<'_, T> {
@@ -33,12 +41,12 @@ mod arm {
 
     /// Many readers or one writer.
     #[derive(Debug, Default)]
-    pub struct RwLock<T>(std::sync::RwLock<T>);
+    pub struct RwLock<T>(threads::RwLock<T>);
 
     impl<T> RwLock<T> {
         /// A new lock around `value`.
         pub const fn new(value: T) -> Self {
-            Self(std::sync::RwLock::new(value))
+            Self(threads::RwLock::new(value))
         }
         /// Waits for shared access.
         pub fn read(&self) -> RwLockReadGuard<'_, T> {
@@ -52,13 +60,13 @@ mod arm {
 
     /// Lets threads wait for a change of what a [`Mutex`] guards.
     #[derive(Debug, Default)]
-    pub struct Condvar(std::sync::Condvar);
+    pub struct Condvar(threads::Condvar);
 
     impl Condvar {
         /// A new condition.
         #[must_use]
         pub const fn new() -> Self {
-            Self(std::sync::Condvar::new())
+            Self(threads::Condvar::new())
         }
         /// Gives the lock back, waits for a notification, takes the lock again.
         pub fn wait<'a, T>(
@@ -93,6 +101,7 @@ mod arm {
 
 #[cfg(not(feature = "std"))]
 mod arm {
+    pub use core::sync::atomic;
     use core::time::Duration;
     pub use spin::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 

@@ -94,7 +94,10 @@ impl Wal {
         }
         let len_max = shape.len_max.min(RECORD_LEN_MAX);
         if batch.encoded_len() > len_max {
-            return self.append_parts(batch, first, len_max, shape.with_digests);
+            self.append_parts(batch, first, len_max, shape.with_digests)?;
+            // It is in the file, which the manifest may not name yet: that follows as for others.
+            self.pending_since = Some(now());
+            return Ok(());
         }
         if self.pending.is_empty() {
             self.pending_since = Some(now());
@@ -145,8 +148,8 @@ impl Wal {
         if !self.pending.is_empty() {
             self.log.append(&self.pending)?;
             self.pending.clear();
-            self.pending_since = None;
         }
+        self.pending_since = None;
         self.log.write_out()?;
         Ok(self.log.count())
     }

@@ -10,7 +10,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use coffer_blobstore::Staged;
 
@@ -30,6 +30,8 @@ pub(crate) struct Inode {
     /// Notified when a seal ends.
     pub(crate) sealed: Condvar,
     state: Mutex<State>,
+    /// Open handles that may write.
+    pub(crate) writer_count: AtomicU32,
     ready: AtomicBool,
     used: AtomicBool,
 }
@@ -230,6 +232,7 @@ impl Inode {
             names: Mutex::new(()),
             sealed: Condvar::new(),
             state: Mutex::new(state),
+            writer_count: AtomicU32::new(0),
             ready: AtomicBool::new(true),
             used: AtomicBool::new(true),
         }

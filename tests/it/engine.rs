@@ -67,6 +67,8 @@ struct Run {
     states: Vec<Contents>,
     /// Index of the newest state that was acknowledged as durable.
     durable: usize,
+    /// What an ingest would have made whose edit may be on the medium, although it never was visible.
+    unsettled: Option<Contents>,
 }
 
 impl Run {
@@ -76,6 +78,7 @@ impl Run {
             rng: Rng::new(seed),
             states,
             durable: 0,
+            unsettled: None,
         }
     }
 
@@ -106,10 +109,12 @@ impl Run {
         let keys: Vec<_> = keys.map(|n| format!("{n:03}").into_bytes()).collect();
         let value = vec![self.rng.below(256) as u8; 30];
         next.extend(keys.iter().map(|key| (key.clone(), value.clone())));
-        let before = db.last_seqno();
+        let (before, was_poisoned) = (db.last_seqno(), db.is_poisoned());
         let result = db.ingest(|sink| keys.iter().try_for_each(|key| sink.put(key, &value)));
         if db.last_seqno() > before {
             self.states.push(next);
+        } else if db.is_poisoned() && !was_poisoned {
+            self.unsettled = Some(next);
         }
         result.map(|_| self.acknowledge())
     }
@@ -152,7 +157,7 @@ impl Run {
 
     /// Is `found` a state at or behind `durable`?
     fn allows(&self, found: &Contents, durable: usize, last: usize) -> bool {
-        self.states[durable..=last].contains(found)
+        self.states[durable..=last].contains(found) || self.unsettled.as_ref() == Some(found)
     }
 }
 

@@ -234,7 +234,8 @@ mod threads {
         while let Some((key, _)) = scan.next().unwrap() {
             if key != b"S" {
                 let ino = u64::from_be_bytes(key[1..9].try_into().unwrap());
-                assert!(key[0] != b'O' && reached.contains(&ino), "left over");
+                let is_reached = key[0] != b'O' && reached.contains(&ino);
+                assert!(is_reached, "left over: {}", key.escape_ascii());
             }
         }
     }

@@ -8,7 +8,7 @@ logs=${COFFER_LOGS:-$(mktemp -d /tmp/coffer-suites.XXXXXX)}
 mkdir -p "$logs"
 if [ "$#" = 0 ]; then
     set -- pjdfstest fsx attributes fio-verify dbench stress-ng sqlite postgres git-hardlinks overlayfs \
-        main-job cargo-build-inside kill-cycles
+        main-job cargo-build-inside kill-cycles schedules sanitizers
 fi
 if [ -z "${COFFER:-}" ]; then
     cargo build --release --quiet --manifest-path "$here/../../Cargo.toml" -p coffer || exit 1

@@ -8,7 +8,6 @@
 //!   writer who waited in vain works itself, unless somebody does already.
 //! - Every stop is an event; stops and slowdowns are counted.
 
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 use crate::db::Db;
@@ -17,6 +16,7 @@ use crate::error::Result;
 use crate::options::Options;
 use crate::stats::StallStats;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// How long a writer waits for the work of others before it helps.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -53,6 +53,10 @@ pub(super) struct Stall {
 impl Db {
     /// Why a writer must stop now, if it must; `wants_memtable`: does it need a new one?
     pub(super) fn stall_cause(&self, wants_memtable: bool) -> Option<StallCause> {
+        if self.ingesting.is_taken() {
+            // Its holder empties the memory of the store, and needs it to stay empty.
+            return Some(StallCause::Memtables);
+        }
         let (waiting_count, level_0_count) = {
             let view = self.super_version.read();
             (view.immutables.len(), view.version.level(0).len())
@@ -74,8 +78,13 @@ impl Db {
             cause,
             since: self.env.clock.monotonic(),
         });
+        let seen = self.work.done_count();
+        let Some(cause) = self.stall_cause(cause == StallCause::Memtables) else {
+            // The room was made since the writer looked.
+            return Ok(());
+        };
         self.work.ask();
-        if self.work.is_attended() && self.work.wait_for_progress(PATIENCE) {
+        if self.work.is_attended() && self.work.wait_for_progress(seen, PATIENCE) {
             return Ok(());
         }
         // Nobody works for us, or not fast enough; an error of that work is ours too.
@@ -88,7 +97,7 @@ impl Db {
             // Whoever once worked has gone, until it comes back.
             self.work.leave_alone();
         } else {
-            self.work.wait_for_progress(PATIENCE);
+            self.work.wait_for_progress(seen, PATIENCE);
         }
         Ok(())
     }
@@ -124,7 +133,8 @@ impl Db {
         let owed = Duration::from_nanos(owed_ns.swap(0, Ordering::Relaxed));
         self.work.ask();
         let started = self.env.clock.monotonic();
-        self.work.wait_for_progress(owed.min(DELAY_MAX));
+        let seen = self.work.done_count();
+        self.work.wait_for_progress(seen, owed.min(DELAY_MAX));
         let waited = self.env.clock.monotonic().saturating_sub(started);
         let mut counts = self.backpressure.counts.lock();
         counts.slowdown_count += 1;

@@ -31,8 +31,7 @@ impl Db {
     /// # Errors
     /// Where a table cannot be opened.
     pub fn scan_since(&self, since: SeqNo) -> Result<Changes> {
-        let view = self.super_version();
-        let last_seqno = self.last_seqno();
+        let (view, last_seqno) = self.view_of_now();
         let spent_seqno = self.manifest.lock().state.spent_seqno;
         // Range tombstones are no entries: what they deleted since is not shown.
         let immutables = view.immutables.iter().map(|old| &old.memtable);

@@ -6,13 +6,13 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use crate::compaction::{Plan, pick, pick_range, pick_rewrite};
 use crate::db::Db;
 use crate::db::maintain::LOOK_AGAIN;
 use crate::env::Event;
 use crate::error::{ErrorKind, Result};
+use crate::sync::atomic::Ordering;
 use crate::types::{FileId, FileKind};
 use crate::version::{LEVEL_COUNT, Version, VersionEdit};
 
@@ -106,10 +106,13 @@ impl Db {
     /// Waits until no compaction runs, and lets none begin.
     pub(super) fn claim_whole(&self) -> Claimed<'_> {
         self.compacting.lock().wait_for_whole();
-        while !self.compacting.lock().claim_whole() {
-            self.work.wait_for_progress(LOOK_AGAIN);
+        loop {
+            let seen = self.work.done_count();
+            if self.compacting.lock().claim_whole() {
+                return Claimed { db: self, id: None };
+            }
+            self.work.wait_for_progress(seen, LOOK_AGAIN);
         }
-        Claimed { db: self, id: None }
     }
 
     /// Carries out the compaction that is needed most among those that may run now.

@@ -30,9 +30,7 @@ impl Db {
         seen: &[Seen<'_>],
         options: WriteOptions,
     ) -> Result<Option<SeqNo>> {
-        // In this order: what becomes visible later, in whatever table, counts as newer.
-        let compared_at = self.last_seqno();
-        let view = self.super_version();
+        let (view, compared_at) = self.view_of_now();
         for &(key, expected) in seen {
             let newest = self.newest(&view, key, compared_at)?;
             let found = newest.filter(|value| value.kind != KeyKind::Delete);

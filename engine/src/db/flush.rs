@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use crate::compaction::{Cutter, Job, Output, Retention, run};
 use crate::db::Db;
 use crate::db::maintain::Turn;
+use crate::db::state::Immutable;
 use crate::entry::EntryCursor;
 use crate::env::{Event, File};
 use crate::error::Result;
@@ -38,16 +39,20 @@ impl Db {
             self.rotate(&mut writer)?;
             writer.last_seqno
         };
-        let _turn = self.wait_for_turn(&self.flushing);
-        while self
-            .super_version()
-            .immutables
-            .last()
-            .is_some_and(|old| old.last_seqno <= target)
-        {
-            self.flush_oldest()?;
+        let turn = self.flushing.take();
+        let waits = |old: &Arc<Immutable>| old.last_seqno <= target;
+        let mut flushed = Ok(true);
+        while flushed.is_ok() && self.super_version().immutables.last().is_some_and(waits) {
+            flushed = self.flush_oldest();
         }
-        Ok(())
+        self.end_flush(turn);
+        flushed.map(drop)
+    }
+
+    /// Whoever found the turn taken looks again.
+    fn end_flush(&self, turn: Turn<'_>) {
+        drop(turn);
+        self.work.progress();
     }
 
     /// Flushes one memtable, if one waits and nobody flushes.
@@ -55,8 +60,12 @@ impl Db {
         if self.super_version.read().immutables.is_empty() {
             return Ok(false);
         }
-        match Turn::take(&self.flushing) {
-            Some(_turn) => self.flush_oldest(),
+        match self.flushing.try_take() {
+            Some(turn) => {
+                let flushed = self.flush_oldest();
+                self.end_flush(turn);
+                flushed
+            }
             None => Ok(false),
         }
     }

@@ -9,12 +9,12 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use crate::db::Db;
 use crate::db::compact::Claimed;
 use crate::entry::{EntryRef, KEY_LEN_MAX, VALUE_LEN_MAX};
 use crate::error::{Error, Result};
+use crate::sync::atomic::Ordering;
 use crate::table::{Lineage, TableMeta, TableWriter};
 use crate::types::{KeyKind, SEQNO_MAX, SeqNo};
 use crate::version::{LEVEL_COUNT, Version, VersionEdit};
@@ -139,7 +139,7 @@ impl Db {
     }
 
     fn add_tables(&self, tables: Vec<TableMeta>) -> Result<SeqNo> {
-        let turn = self.wait_for_turn(&self.ingesting);
+        let turn = self.ingesting.take();
         let added = self.flush().and_then(|()| self.install_tables(tables));
         drop(turn);
         self.work.progress();

@@ -5,11 +5,11 @@
 //! - One flush at a time, and compactions that do not touch each other; two threads that maintain
 //!   do not wait for each other.
 
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use crate::db::Db;
 use crate::error::Result;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Condvar, Mutex};
 
 /// How long a batch may wait in memory before it is handed to the operating system.
@@ -64,11 +64,20 @@ impl WorkSignal {
         self.attended.load(Ordering::Relaxed)
     }
 
-    /// Waits until some work ends, for `timeout` at most; `false` when that time is over.
-    pub(super) fn wait_for_progress(&self, timeout: Duration) -> bool {
-        let count = self.done_count.lock();
-        let before = *count;
-        *self.done.wait_timeout(&self.done_count, count, timeout) != before
+    /// How many pieces of work ended so far. Who waits for one asks this first, looks then whether
+    /// there is anything to wait for, and misses nothing that ends between the two.
+    pub(super) fn done_count(&self) -> u64 {
+        *self.done_count.lock()
+    }
+
+    /// Waits until more than `seen` pieces of work ended, for `timeout` at most; `false` when that
+    /// time is over.
+    pub(super) fn wait_for_progress(&self, seen: u64, timeout: Duration) -> bool {
+        let mut count = self.done_count.lock();
+        if *count == seen {
+            count = self.done.wait_timeout(&self.done_count, count, timeout);
+        }
+        *count != seen
     }
 
     /// Somebody works who is no writer.
@@ -88,21 +97,44 @@ impl WorkSignal {
     }
 }
 
-/// Sole right to a kind of work, given back when dropped.
-pub(super) struct Turn<'a>(&'a AtomicBool);
+/// A right that one thread has at a time.
+#[derive(Default)]
+pub(super) struct Turns {
+    is_taken: Mutex<bool>,
+    given_back: Condvar,
+}
 
-impl<'a> Turn<'a> {
+impl Turns {
     /// Takes the turn unless somebody has it.
-    pub(super) fn take(flag: &'a AtomicBool) -> Option<Self> {
-        let taken = flag.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+    pub(super) fn try_take(&self) -> Option<Turn<'_>> {
+        let was_taken = core::mem::replace(&mut *self.is_taken.lock(), true);
         // Lazily: a turn that is made and dropped would end that of its holder.
-        taken.is_ok().then(|| Self(flag))
+        (!was_taken).then(|| Turn(self))
+    }
+
+    /// Does somebody have it?
+    pub(super) fn is_taken(&self) -> bool {
+        *self.is_taken.lock()
+    }
+
+    /// Waits for the turn.
+    pub(super) fn take(&self) -> Turn<'_> {
+        let mut is_taken = self.is_taken.lock();
+        while *is_taken {
+            is_taken = self.given_back.wait(&self.is_taken, is_taken);
+        }
+        *is_taken = true;
+        Turn(self)
     }
 }
 
+/// The right of whoever holds this, given back when dropped.
+pub(super) struct Turn<'a>(&'a Turns);
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        *self.0.is_taken.lock() = false;
+        self.0.given_back.notify_one();
     }
 }
 
@@ -130,16 +162,6 @@ impl Db {
     /// Wakes whoever waits for work.
     pub fn wake(&self) {
         self.work.ask();
-    }
-
-    /// Waits for the turn.
-    pub(super) fn wait_for_turn<'a>(&self, flag: &'a AtomicBool) -> Turn<'a> {
-        loop {
-            if let Some(turn) = Turn::take(flag) {
-                return turn;
-            }
-            self.work.wait_for_progress(LOOK_AGAIN);
-        }
     }
 
     /// Hands batches that are too old to the log file, so that they survive this process.
@@ -184,7 +206,7 @@ impl Db {
             self.flush_all()
         };
         let _whole = self.claim_whole();
-        let _flushing = self.wait_for_turn(&self.flushing);
+        let _flushing = self.flushing.take();
         let ended = self.end_manifest(flushed);
         lock.take();
         ended

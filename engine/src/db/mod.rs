@@ -31,7 +31,6 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::block::Block;
 use crate::cache::Cache;
@@ -44,6 +43,7 @@ use crate::hook::IndirectHook;
 use crate::manifest::{Manifest, Place, State};
 use crate::options::{KvProtection, Options};
 use crate::stats::{LevelStats, Stats};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock};
 use crate::table::{LiveTable, TableOpener};
 use crate::types::{FileId, FileKind, SeqNo};
@@ -81,9 +81,9 @@ pub struct Db {
     work: maintain::WorkSignal,
     backpressure: backpressure::Backpressure,
     /// Held by whoever flushes.
-    flushing: AtomicBool,
+    flushing: maintain::Turns,
     /// Held by whoever adds tables; writers wait meanwhile.
-    ingesting: AtomicBool,
+    ingesting: maintain::Turns,
     /// What is being compacted.
     compacting: Mutex<Claims>,
     /// Threads that work on compactions beyond those that called.
@@ -247,6 +247,21 @@ impl Db {
 
     fn super_version(&self) -> Arc<SuperVersion> {
         Arc::clone(&self.super_version.read())
+    }
+
+    /// A super version and a number such that everything up to the number is in it. A reader who
+    /// only shows what it finds may take the two one after the other; whoever concludes something
+    /// from what it does not find may not, since a new memtable may begin in between, or tables that
+    /// were never in memory become part of the version.
+    fn view_of_now(&self) -> (Arc<SuperVersion>, SeqNo) {
+        loop {
+            let view = self.super_version();
+            let seqno = self.last_seqno();
+            // Memtables and tables are in the super version before their entries are visible.
+            if Arc::ptr_eq(&view, &self.super_version()) {
+                return (view, seqno);
+            }
+        }
     }
 
     fn with_digests(&self) -> bool {

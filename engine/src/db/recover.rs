@@ -10,7 +10,6 @@
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use crate::block::{Block, BlockKind};
 use crate::cache::Cache;
@@ -20,7 +19,7 @@ use crate::crypto::KeySource;
 use crate::db::backpressure::Backpressure;
 use crate::db::flush::Flush;
 use crate::db::limiter::RateLimiter;
-use crate::db::maintain::WorkSignal;
+use crate::db::maintain::{Turns, WorkSignal};
 use crate::db::state::{SnapshotList, SuperVersion};
 use crate::db::sync::Syncing;
 use crate::db::write::Writer;
@@ -33,6 +32,7 @@ use crate::log::{LogEnd, LogReader, Record};
 use crate::manifest::{CURRENT, LiveWal, Manifest, Place, State, read_manifest};
 use crate::memtable::Memtable;
 use crate::options::{KvProtection, Options};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::sync::{Condvar, Mutex, RwLock};
 use crate::table::TableOpener;
 use crate::types::{FileId, FileKind, KeyKind, StoreId};
@@ -120,8 +120,8 @@ impl Db {
             synced: Condvar::new(),
             work: WorkSignal::default(),
             backpressure: Backpressure::default(),
-            flushing: AtomicBool::new(false),
-            ingesting: AtomicBool::new(false),
+            flushing: Turns::default(),
+            ingesting: Turns::default(),
             compacting: Mutex::new(Claims::default()),
             extra_workers: Arc::new(AtomicUsize::new(0)),
             limiter: Arc::new(limiter),
@@ -346,7 +346,7 @@ impl Replay<'_> {
         }
         let mut number = || {
             self.next_number
-                .fetch_add(1, core::sync::atomic::Ordering::Relaxed)
+                .fetch_add(1, crate::sync::atomic::Ordering::Relaxed)
         };
         let output = self.flush.write(memtable, Vec::new(), &mut number)?;
         let edit = VersionEdit {
@@ -386,7 +386,7 @@ fn replay_record(record: &Record, state: &mut State, memtable: &Memtable) -> Res
 
 /// Writes the whole picture as a new manifest under a new session.
 fn begin_manifest(place: &Place, state: &mut State, next_number: &AtomicU64) -> Result<Manifest> {
-    let number = next_number.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+    let number = next_number.fetch_add(1, crate::sync::atomic::Ordering::Relaxed);
     place.env.entropy.fill(&mut state.session)?;
     state.counter += 1;
     state.next_number = number + 1;

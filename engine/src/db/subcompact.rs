@@ -12,18 +12,18 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use crate::compaction::{Cutter, Job, Output, Plan, Retention, run, split};
 use crate::cursor::{LevelCursor, MergeCursor};
 use crate::db::Db;
 use crate::db::limiter::RateLimiter;
-use crate::entry::BoxCursor;
+use crate::entry::{BoxCursor, KEY_LEN_MAX};
 use crate::env::{Event, Task};
 use crate::error::{Error, Result};
 use crate::hook::IndirectHook;
 use crate::options::Options;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex};
 use crate::table::{Fill, Lineage, LiveTable, RunFragments, SealQueue, TableOpener, TableWriter};
 use crate::tombstone::{FragmentSource, Sweep};
@@ -311,7 +311,8 @@ pub(super) fn boundaries(
     let mut boundaries = split(&anchors, count_max);
     if plan.inputs().any(|(_, table)| table.meta().has_ranges()) {
         // Right behind a key: a range tombstone that is cut there ends with that key, so that the
-        // tables on both sides do not overlap.
+        // tables on both sides do not overlap. The longest bounds cannot get longer.
+        boundaries.retain(|boundary| boundary.len() <= KEY_LEN_MAX);
         boundaries.iter_mut().for_each(|boundary| boundary.push(0));
     }
     Ok(boundaries)

@@ -6,7 +6,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use crate::batch::WriteBatch;
 use crate::db::Db;
@@ -14,6 +13,7 @@ use crate::db::state::Immutable;
 use crate::env::{File, StallCause};
 use crate::error::{Error, Result};
 use crate::memtable::Memtable;
+use crate::sync::atomic::Ordering;
 use crate::types::{SEQNO_MAX, SeqNo};
 use crate::wal::{RecordShape, Wal};
 
@@ -124,10 +124,6 @@ impl Db {
         self.check_writable()?;
         if batch.is_empty() {
             return Ok(Ok(writer.last_seqno));
-        }
-        // Whoever holds the turn empties the memory of the store, and needs it to stay empty.
-        if self.ingesting.load(Ordering::Acquire) {
-            return Ok(Err(StallCause::Memtables));
         }
         let is_full = self.is_full(writer);
         if let Some(cause) = self.stall_cause(is_full) {

@@ -348,6 +348,8 @@ impl Repair<'_> {
             };
             self.tables.insert(meta.number, found);
         }
+        // Its name before that of the next one: what is found later was flushed in order.
+        self.place.env.fs.sync_dir()?;
         *memtable = self.new_memtable();
         Ok(())
     }

@@ -65,6 +65,8 @@ impl FileSystem {
         if let Some(len) = changes.size {
             self.volume.truncate(&inode, state, len)?;
             state.changed = true;
+            // Whatever fails below, the cut is written out.
+            self.volume.enqueue(&inode, state);
         }
         let chown = changes.uid.is_some() || changes.gid.is_some();
         let group = caller.unprivileged();

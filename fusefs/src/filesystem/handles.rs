@@ -70,6 +70,9 @@ impl Handles {
     /// A new handle. The caller has counted it in the inode.
     pub(super) fn open(&self, inode: Arc<Inode>, flags: OpenFlags) -> Handle {
         let handle = Handle(self.next.fetch_add(1, Ordering::Relaxed));
+        inode
+            .writer_count
+            .fetch_add(u32::from(flags.write), Ordering::AcqRel);
         let file = OpenFile {
             inode,
             flags,
@@ -89,7 +92,11 @@ impl Handles {
     /// Forgets a handle.
     pub(super) fn close(&self, handle: Handle) -> FsResult<Arc<OpenFile>> {
         let found = self.shard(handle).remove(&handle.0);
-        found.ok_or_else(|| Errno::EBADF.into())
+        let file = found.ok_or(Errno::EBADF)?;
+        file.inode
+            .writer_count
+            .fetch_sub(u32::from(file.flags.write), Ordering::AcqRel);
+        Ok(file)
     }
 }
 

@@ -147,8 +147,10 @@ impl FileSystem {
         change.batch.put(&name_key, &entry.encode());
         change.batch.put(&key::inode(ino), &record.encode());
         let attr = record.attr(ino);
-        let locked = change.commit(&self.volume.tree)?;
+        // Whoever meets the name finds this inode, and not one that he loads himself.
         let inode = self.volume.adopt(ino, record);
+        let committed = change.commit(&self.volume.tree);
+        let locked = committed.inspect_err(|_| self.volume.abandon(&inode))?;
         self.references.add(ino);
         self.numbers.made();
         drop(locked);

@@ -6,6 +6,7 @@
 
 use alloc::sync::Arc;
 use core::ops::Range;
+use core::sync::atomic::Ordering;
 
 use crate::attr::{Allocate, Caller, Handle, Ino, Seek, WriteFlags};
 use crate::errno::{Errno, FsResult};
@@ -102,6 +103,15 @@ impl FileSystem {
                 found.ok_or_else(|| Errno::ENXIO.into())
             }
         }
+    }
+
+    /// Is the file of this handle open for writing, here or elsewhere?
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn has_writers(&self, ino: Ino, handle: Handle) -> FsResult<bool> {
+        let file = self.opened(ino, handle)?;
+        Ok(file.inode.writer_count.load(Ordering::Acquire) > 0)
     }
 
     /// Copies up to `len` bytes from one open file to another, or to another place of the same;

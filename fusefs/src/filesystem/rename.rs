@@ -213,9 +213,14 @@ impl FileSystem {
             }
         };
         self.name(&mut change, new, moved);
-        let locked = change.commit(&self.volume.tree)?;
-        if let Some((ino, record)) = left {
-            self.volume.adopt(ino, record);
+        let left = left.map(|(ino, record)| self.volume.adopt(ino, record));
+        let committed = change.commit(&self.volume.tree);
+        let locked = committed.inspect_err(|_| {
+            if let Some(left) = &left {
+                self.volume.abandon(left);
+            }
+        })?;
+        if left.is_some() {
             self.numbers.made();
         }
         self.settle_all(locked, replaced.as_slice());

@@ -121,7 +121,17 @@ impl Core {
                     _ => return Err(Errno::EINVAL.into()),
                 };
                 let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
-                let found = fs.seek(ino, handle, offset, what)?;
+                let found = match what {
+                    // A writer may have mapped it: then the kernel keeps bytes that it told nobody.
+                    Seek::Data if fs.has_writers(ino, handle)? => fs
+                        .seek(ino, handle, offset, Seek::Hole)
+                        .map(|_any| offset)?,
+                    Seek::Hole if fs.has_writers(ino, handle)? => {
+                        fs.seek(ino, handle, offset, Seek::Hole)?;
+                        fs.getattr(ino)?.size
+                    }
+                    _ => fs.seek(ino, handle, offset, what)?,
+                };
                 Ok(i64::try_from(found).map_err(|_| Errno::EOVERFLOW)?)
             });
             match found {

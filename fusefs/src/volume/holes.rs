@@ -39,6 +39,10 @@ impl Volume {
         let (start, end) = (range.start, range.end.min(size));
         if start < end {
             self.write_out_locked(inode, state)?;
+            // What an error leaves half done is written out like anything else.
+            change(state);
+            state.changed = true;
+            self.enqueue(inode, state);
             let first = start.div_ceil(CHUNK_LEN as u64);
             let behind = match end == size {
                 true => chunk_count(size),
@@ -55,10 +59,11 @@ impl Volume {
                 self.zero(inode, state, start..border)?;
                 self.zero(inode, state, border..end)?;
             }
+        } else {
+            change(state);
+            state.changed = true;
+            self.enqueue(inode, state);
         }
-        change(state);
-        state.changed = true;
-        self.enqueue(inode, state);
         Ok(())
     }
 
@@ -76,7 +81,7 @@ impl Volume {
     }
 
     /// Deletes the chunks of a range from the tree. Nothing of the inode is unwritten.
-    fn drop_stored(&self, inode: &Inode, state: &mut State, range: Range<u64>) -> FsResult<()> {
+    fn drop_stored(&self, inode: &Inode, state: &mut State, mut range: Range<u64>) -> FsResult<()> {
         loop {
             let doomed = self.stored_in(inode, state, &range, PUNCH_COUNT)?;
             if doomed.is_empty() {
@@ -93,7 +98,8 @@ impl Volume {
                 record.patch_count = record.patch_count.saturating_sub(laid);
                 batch.delete(&key::chunk(inode.ino, index));
             }
-            record.hole_count += doomed.len() as u64;
+            record.hole_count =
+                (record.hole_count + doomed.len() as u64).min(chunk_count(record.size));
             batch.put(&key::inode(inode.ino), &record.encode());
             let orphan = record.nlink == 0 && !state.orphan;
             if orphan {
@@ -103,6 +109,8 @@ impl Volume {
             state.orphan |= orphan;
             state.stored = true;
             state.record = record;
+            // Not from the start again: the cursor would step over what was just deleted.
+            range.start = doomed.last().map_or(range.end, |last| last + 1);
             for index in doomed {
                 state.content.patches.remove(&index);
                 self.cache.forget(Self::base(inode, state, index).id);

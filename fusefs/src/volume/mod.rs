@@ -150,7 +150,13 @@ impl Volume {
         self.table.find(ino).filter(|inode| inode.is_ready())
     }
 
-    /// A new inode, which is in the tree from now on.
+    /// Drops a new inode that did not get into the tree.
+    pub(crate) fn abandon(&self, inode: &Arc<Inode>) {
+        self.forget(inode, &mut inode.lock());
+    }
+
+    /// A new inode, just before it is in the tree under a name: there must be one per number, and
+    /// who finds the name first would load another.
     pub(crate) fn adopt(&self, ino: Ino, record: InodeRecord) -> Arc<Inode> {
         let state = State::new(record, true, self.new_epoch());
         let inode = Arc::new(Inode::new(ino, state));

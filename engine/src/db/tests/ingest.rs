@@ -99,30 +99,61 @@ fn what_fails_leaves_nothing() {
 
 /// A condition that was looked at before an ingest does not hold after it.
 #[test]
+fn conditions_notice_an_ingest() {
+    let db = open(&MemFs::new(), &small()).unwrap();
+    put(&db, &name(5), b"old");
+    let compared_at = db.last_seqno();
+    ingest(&db, 5..6, 1).unwrap();
+    let is_newer = |key: u32| db.is_any_newer(&[(&name(key), None)], compared_at).unwrap();
+    assert!(is_newer(5));
+    assert!(!is_newer(6));
+    assert_eq!(db.view_of_now().1, db.last_seqno());
+}
+
+/// Who writes meanwhile waits: nothing in memory is older than what is ingested, and hides it.
+#[test]
 fn writers_and_ingests_at_once_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let env = os::env(dir.path()).unwrap();
     let spawner = Arc::clone(&env.spawner);
     let db = Arc::new(Db::open(env, one_key(), STORE, small(), None).unwrap());
+    let ends = Arc::new(AtomicBool::new(false));
     let writers: Vec<Box<dyn Task>> = (0..2_u32)
         .filter_map(|thread| {
-            let db = Arc::clone(&db);
+            let (db, ends) = (Arc::clone(&db), Arc::clone(&ends));
             let work = move || {
-                for i in 0..300 {
-                    put(&db, &name(10_000 + thread * 1000 + i), &[7; 20]);
+                for i in 0.. {
+                    put(&db, &name(thread * 50 + i % 50), &[7; 20]);
+                    if ends.load(Ordering::Acquire) {
+                        break;
+                    }
                 }
             };
             spawner.spawn("writer", Box::new(work))
         })
         .collect();
-    for round in 0..10 {
-        ingest(&db, round * 50..round * 50 + 100, round as u8).unwrap();
-        for i in round * 50..round * 50 + 100 {
-            assert_eq!(get(&db, &name(i)).unwrap(), vec![round as u8; 40]);
+    for round in 0..60 {
+        let seqno = ingest(&db, 0..300, round).unwrap();
+        for i in 0..300 {
+            let found = db.get(&name(i), None).unwrap().unwrap();
+            assert!(
+                found.seqno >= seqno,
+                "{i}: {} is older than {seqno}",
+                found.seqno
+            );
+            assert_eq!(
+                found.bytes,
+                if found.seqno == seqno {
+                    vec![round; 40]
+                } else {
+                    vec![7; 20]
+                }
+            );
         }
     }
+    ends.store(true, Ordering::Release);
     writers.into_iter().for_each(Task::join);
-    assert_eq!(all(&db, None).len(), 550 + 600);
+    assert_eq!(all(&db, None).len(), 300);
 }
 
 /// Numbers of blocks and of entries are those of the edit, in the file and after a compaction.

@@ -22,6 +22,8 @@ mod manifest;
 mod model;
 mod ranges;
 mod reads;
+#[cfg(feature = "shuttle")]
+mod schedules;
 mod threads;
 
 type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
