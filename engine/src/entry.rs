@@ -109,6 +109,14 @@ pub(crate) fn stamp(content: u32, seqno: SeqNo) -> u32 {
     content ^ fold(seqno.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
+/// The digest of the same entry under another sequence number.
+pub(crate) fn restamp(digest: u32, from: SeqNo, to: SeqNo) -> u32 {
+    if from == to {
+        return digest;
+    }
+    stamp(stamp(digest, from), to)
+}
+
 fn fold(wide: u64) -> u32 {
     (wide ^ (wide >> 32)) as u32
 }

@@ -67,6 +67,8 @@ struct Run {
     states: Vec<Contents>,
     /// Index of the newest state that was acknowledged as durable.
     durable: usize,
+    /// What an ingest would have made whose edit may be on the medium, although it never was visible.
+    unsettled: Option<Contents>,
 }
 
 impl Run {
@@ -76,6 +78,7 @@ impl Run {
             rng: Rng::new(seed),
             states,
             durable: 0,
+            unsettled: None,
         }
     }
 
@@ -86,6 +89,7 @@ impl Run {
             0 => db.flush().map(|()| self.acknowledge()),
             1 => db.sync().map(|()| self.acknowledge()),
             2 => db.compact_all(&mut |_| ()).map(|()| self.acknowledge()),
+            9 => self.ingest(db),
             3 => {
                 let value = (self.rng.below(256) as u8, vec![1; 20]);
                 db.write_annex(vec![(vec![value.0 % 8], Some(value.1))])
@@ -96,6 +100,23 @@ impl Run {
             }
             _ => self.write(db),
         }
+    }
+
+    fn ingest(&mut self, db: &Db) -> Result<()> {
+        let mut next = self.states.last().unwrap().clone();
+        let from = self.rng.below(200);
+        let keys = from..=from + self.rng.below(40);
+        let keys: Vec<_> = keys.map(|n| format!("{n:03}").into_bytes()).collect();
+        let value = vec![self.rng.below(256) as u8; 30];
+        next.extend(keys.iter().map(|key| (key.clone(), value.clone())));
+        let (before, was_poisoned) = (db.last_seqno(), db.is_poisoned());
+        let result = db.ingest(|sink| keys.iter().try_for_each(|key| sink.put(key, &value)));
+        if db.last_seqno() > before {
+            self.states.push(next);
+        } else if db.is_poisoned() && !was_poisoned {
+            self.unsettled = Some(next);
+        }
+        result.map(|_| self.acknowledge())
     }
 
     fn acknowledge(&mut self) {
@@ -136,7 +157,7 @@ impl Run {
 
     /// Is `found` a state at or behind `durable`?
     fn allows(&self, found: &Contents, durable: usize, last: usize) -> bool {
-        self.states[durable..=last].contains(found)
+        self.states[durable..=last].contains(found) || self.unsettled.as_ref() == Some(found)
     }
 }
 

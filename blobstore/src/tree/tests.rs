@@ -11,6 +11,7 @@ use super::*;
 use crate::blobfile::Effort;
 use crate::blobfile::tests::value;
 
+mod ranges;
 mod window;
 
 const PASS: &[u8] = b"correct horse";

@@ -73,6 +73,28 @@ impl Claims {
         self.next_id
     }
 
+    /// Takes an output range without inputs, if nothing that runs overlaps it.
+    pub(crate) fn claim_output(
+        &mut self,
+        output_level: usize,
+        smallest: &[u8],
+        largest: &[u8],
+    ) -> Option<u64> {
+        let is_apart = |claim: &Claim| *claim.largest < *smallest || *largest < *claim.smallest;
+        if !self.is_open() || !self.running.iter().all(is_apart) {
+            return None;
+        }
+        self.next_id += 1;
+        self.running.push(Claim {
+            id: self.next_id,
+            inputs: Vec::new(),
+            output_level,
+            smallest: smallest.to_vec(),
+            largest: largest.to_vec(),
+        });
+        Some(self.next_id)
+    }
+
     /// Gives back what [`Claims::claim`] took.
     pub(crate) fn release(&mut self, id: u64) {
         self.running.retain(|claim| claim.id != id);

@@ -53,6 +53,10 @@ pub(super) struct Stall {
 impl Db {
     /// Why a writer must stop now, if it must; `wants_memtable`: does it need a new one?
     pub(super) fn stall_cause(&self, wants_memtable: bool) -> Option<StallCause> {
+        if self.ingesting.is_taken() {
+            // Its holder empties the memory of the store, and needs it to stay empty.
+            return Some(StallCause::Memtables);
+        }
         let (waiting_count, level_0_count) = {
             let view = self.super_version.read();
             (view.immutables.len(), view.version.level(0).len())
@@ -75,10 +79,10 @@ impl Db {
             since: self.env.clock.monotonic(),
         });
         let seen = self.work.done_count();
-        if self.stall_cause(cause == StallCause::Memtables).is_none() {
+        let Some(cause) = self.stall_cause(cause == StallCause::Memtables) else {
             // The room was made since the writer looked.
             return Ok(());
-        }
+        };
         self.work.ask();
         if self.work.is_attended() && self.work.wait_for_progress(seen, PATIENCE) {
             return Ok(());

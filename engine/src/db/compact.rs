@@ -32,6 +32,13 @@ pub(super) struct Claimed<'a> {
     id: Option<u64>,
 }
 
+impl<'a> Claimed<'a> {
+    /// The claim with this number.
+    pub(super) const fn of(db: &'a Db, id: u64) -> Self {
+        Self { db, id: Some(id) }
+    }
+}
+
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
         let mut claims = self.db.compacting.lock();

@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 
 use crate::compaction::{Cutter, Job, Output, Retention, run};
 use crate::db::Db;
+use crate::db::maintain::Turn;
+use crate::db::state::Immutable;
 use crate::entry::EntryCursor;
 use crate::env::{Event, File};
 use crate::error::Result;
@@ -37,16 +39,20 @@ impl Db {
             self.rotate(&mut writer)?;
             writer.last_seqno
         };
-        let _turn = self.flushing.take();
-        while self
-            .super_version()
-            .immutables
-            .last()
-            .is_some_and(|old| old.last_seqno <= target)
-        {
-            self.flush_oldest()?;
+        let turn = self.flushing.take();
+        let waits = |old: &Arc<Immutable>| old.last_seqno <= target;
+        let mut flushed = Ok(true);
+        while flushed.is_ok() && self.super_version().immutables.last().is_some_and(waits) {
+            flushed = self.flush_oldest();
         }
-        Ok(())
+        self.end_flush(turn);
+        flushed.map(drop)
+    }
+
+    /// Whoever found the turn taken looks again.
+    fn end_flush(&self, turn: Turn<'_>) {
+        drop(turn);
+        self.work.progress();
     }
 
     /// Flushes one memtable, if one waits and nobody flushes.
@@ -55,7 +61,11 @@ impl Db {
             return Ok(false);
         }
         match self.flushing.try_take() {
-            Some(_turn) => self.flush_oldest(),
+            Some(turn) => {
+                let flushed = self.flush_oldest();
+                self.end_flush(turn);
+                flushed
+            }
             None => Ok(false),
         }
     }

@@ -112,6 +112,11 @@ impl Turns {
         (!was_taken).then(|| Turn(self))
     }
 
+    /// Does somebody have it?
+    pub(super) fn is_taken(&self) -> bool {
+        *self.is_taken.lock()
+    }
+
     /// Waits for the turn.
     pub(super) fn take(&self) -> Turn<'_> {
         let mut is_taken = self.is_taken.lock();

@@ -15,6 +15,7 @@ mod checkpoint;
 mod compact;
 mod conditional;
 mod flush;
+mod ingest;
 mod limiter;
 mod maintain;
 mod multi_get;
@@ -81,6 +82,8 @@ pub struct Db {
     backpressure: backpressure::Backpressure,
     /// Held by whoever flushes.
     flushing: maintain::Turns,
+    /// Held by whoever adds tables; writers wait meanwhile.
+    ingesting: maintain::Turns,
     /// What is being compacted.
     compacting: Mutex<Claims>,
     /// Threads that work on compactions beyond those that called.
@@ -248,13 +251,14 @@ impl Db {
 
     /// A super version and a number such that everything up to the number is in it. A reader who
     /// only shows what it finds may take the two one after the other; whoever concludes something
-    /// from what it does not find may not, since a new memtable may begin in between.
+    /// from what it does not find may not, since a new memtable may begin in between, or tables that
+    /// were never in memory become part of the version.
     fn view_of_now(&self) -> (Arc<SuperVersion>, SeqNo) {
         loop {
             let view = self.super_version();
             let seqno = self.last_seqno();
-            // A new memtable is in the super version before its first entry is visible.
-            if Arc::ptr_eq(&view.memtable, &self.super_version().memtable) {
+            // Memtables and tables are in the super version before their entries are visible.
+            if Arc::ptr_eq(&view, &self.super_version()) {
                 return (view, seqno);
             }
         }

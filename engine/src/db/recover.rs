@@ -121,6 +121,7 @@ impl Db {
             work: WorkSignal::default(),
             backpressure: Backpressure::default(),
             flushing: Turns::default(),
+            ingesting: Turns::default(),
             compacting: Mutex::new(Claims::default()),
             extra_workers: Arc::new(AtomicUsize::new(0)),
             limiter: Arc::new(limiter),

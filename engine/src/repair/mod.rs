@@ -2,6 +2,7 @@
 //!
 //! - Tables say where they come from: of a compaction either the inputs are taken or the outputs.
 //!   On which level a table may stand follows from what is in it.
+//! - An ingested table is taken only where a manifest that can be read has its number.
 //! - Logs are read as far as they go; what is not in tables yet becomes a table.
 //! - Nothing is removed: what is not taken gets another name, which nobody reads, and is reported.
 //!   Until `CURRENT` is written last, a repair can begin again.
@@ -41,6 +42,9 @@ pub enum Reason {
     Superseded,
     /// A table of a compaction that did not come to its end.
     Unfinished,
+    /// An ingested table: its entries have no number of their own, and no manifest that can be read
+    /// has it. Nor is it known whether the ingest came to its end.
+    Unnumbered,
     /// It cannot be read.
     Unreadable,
     /// A log whose contents are in tables.
@@ -164,7 +168,7 @@ impl Repair<'_> {
             all.insert(id.number);
             match self.opener.examine(id) {
                 Ok((meta, lineage)) => {
-                    let table = LiveTable::new(meta);
+                    let table = LiveTable::new(self.numbered(meta));
                     found.insert(id.number, Found { table, lineage });
                 }
                 Err(error) => self.leave(id, error)?,
@@ -181,6 +185,7 @@ impl Repair<'_> {
                 Some(choose::Fate::Superseded) => Reason::Superseded,
                 Some(choose::Fate::Unfinished) => Reason::Unfinished,
                 _ if self.is_forgotten(&found) => Reason::Superseded,
+                _ if found.table.meta().lacks_number() => Reason::Unnumbered,
                 _ => {
                     self.report.taken.push(id);
                     self.tables.insert(number, found);
@@ -190,6 +195,16 @@ impl Repair<'_> {
             self.aside.push((id, reason, None));
         }
         Ok(())
+    }
+
+    /// An ingested table with the number that the manifest gave it, if that can be read.
+    fn numbered(&self, meta: TableMeta) -> TableMeta {
+        if !meta.lacks_number() {
+            return meta;
+        }
+        let mut named = self.state.version.tables().map(|(_, table)| table.meta());
+        let same = named.find(|other| other.number == meta.number && other.root == meta.root);
+        same.cloned().unwrap_or(meta)
     }
 
     /// Do the outputs of a compaction answer for all that is readable of its inputs?

@@ -310,3 +310,51 @@ fn what_is_lost_is_told() {
     assert!(left.error.is_some());
     assert!(!all(&open(&fs).unwrap()).is_empty());
 }
+
+/// Only the manifest has the number of an ingested table, until a compaction writes it out.
+#[test]
+fn ingested_tables_are_taken_where_their_number_is_known() {
+    let fs = MemFs::new();
+    let db = open(&fs).unwrap();
+    let put = |keys: core::ops::Range<u32>, value: &[u8]| {
+        let mut batch = WriteBatch::new();
+        keys.for_each(|i| batch.put(format!("{i:05}").as_bytes(), value));
+        db.write(batch, WriteOptions { sync: true }).unwrap();
+    };
+    put(0..300, b"old");
+    let before = all(&db);
+    let ingest = |db: &Db, end: Result<()>| {
+        db.ingest(|sink| {
+            let mut keys = 100..200_u32;
+            keys.try_for_each(|i| sink.put(format!("{i:05}").as_bytes(), &[7; 40]))?;
+            end
+        })
+    };
+    let seqno = ingest(&db, Ok(())).unwrap();
+    put(190..192, b"newer");
+    let expected = all(&db);
+    let open_still = fs.fork();
+    open_still.remove(CURRENT).unwrap();
+    let report = check(&open_still, &expected, "manifest there");
+    let is_unnumbered = |left: &&SetAside| left.reason == Reason::Unnumbered;
+    assert_eq!(report.set_aside.iter().filter(is_unnumbered).count(), 0);
+    // Without it they are set aside, and what they hid is there again.
+    let lost = without_manifest(&fs);
+    let report = mend(&lost).unwrap();
+    assert!(report.set_aside.iter().filter(is_unnumbered).count() > 1);
+    assert_eq!(report.gaps, vec![(seqno, seqno + 1)]);
+    let mut left = before;
+    for i in 190..192 {
+        left.insert(format!("{i:05}").into_bytes(), b"newer".to_vec());
+    }
+    let mended = open(&lost).unwrap();
+    assert!(all(&mended) == left);
+    ingest(&mended, Ok(())).unwrap();
+    assert_eq!(all(&mended).len(), 300);
+    db.compact_all(&mut |_| ()).unwrap();
+    let report = check(&without_manifest(&fs), &expected, "compacted");
+    assert_eq!(report.set_aside.iter().filter(is_unnumbered).count(), 0);
+    // An ingest that did not come to its end belongs to no store.
+    assert!(ingest(&db, Err(Error::canceled("enough"))).is_err());
+    check(&without_manifest(&fs), &expected, "canceled");
+}

@@ -16,7 +16,7 @@ use core::cmp::Ordering;
 use core::ops::Range;
 
 use crate::codec::{Reader, put_varint};
-use crate::entry::{BOUND_LEN_MAX, EntryRef, VALUE_LEN_MAX, compare, pack, unpack};
+use crate::entry::{BOUND_LEN_MAX, EntryRef, VALUE_LEN_MAX, compare, pack, restamp, unpack};
 use crate::error::{Error, Result};
 use crate::types::{KeyKind, SeqNo};
 
@@ -114,6 +114,8 @@ pub(crate) struct EntriesCursor<B> {
     with_digests: bool,
     /// Are all entries range tombstones? Else none is.
     holds_ranges: bool,
+    /// The number of entries that have none of their own.
+    base_seqno: SeqNo,
     /// Where the entries end and the restart points begin.
     entries_len: usize,
     restart_count: usize,
@@ -165,6 +167,7 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
             block,
             with_digests,
             holds_ranges: false,
+            base_seqno: 0,
             entries_len,
             restart_count,
             offset: entries_len,
@@ -174,6 +177,12 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
             digest: None,
             value: (0, 0),
         })
+    }
+
+    /// All entries have number 0, and stand for `base_seqno`; where that is 0, for their own.
+    pub(crate) fn raised_by(mut self, base_seqno: SeqNo) -> Self {
+        self.base_seqno = base_seqno;
+        self
     }
 
     /// Are there no entries?
@@ -364,12 +373,16 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         if shared > BOUND_LEN_MAX || unshared > BOUND_LEN_MAX || value_len > VALUE_LEN_MAX {
             return Err(damaged("a key or value is too long"));
         }
-        let trailer = unpack(reader.u64()?).ok_or_else(|| damaged("unknown kind of entry"))?;
+        let (at, kind) = unpack(reader.u64()?).ok_or_else(|| damaged("unknown kind of entry"))?;
+        if self.base_seqno > 0 && at > 0 {
+            return Err(damaged("an entry has a number of its own"));
+        }
+        let trailer = (at + self.base_seqno, kind);
         if (trailer.1 == KeyKind::DeleteRange) != self.holds_ranges {
             return Err(damaged("an entry of a kind that does not belong there"));
         }
         let digest = if self.with_digests {
-            Some(reader.u32()?)
+            Some(restamp(reader.u32()?, at, trailer.0))
         } else {
             None
         };

@@ -10,7 +10,8 @@
 //! | range tombstone count varint, with flag bit 1 only |
 //! ```
 //! Flag bit 0: entries have digests. Flag bit 1: there are range tombstones. Flag bit 2: the file has
-//! sections that point reads never touch.
+//! sections that point reads never touch. Flag bit 3: in the file all entries have number 0, and stand
+//! for the number that the manifest names as first and last.
 
 use alloc::vec::Vec;
 
@@ -23,6 +24,7 @@ use crate::types::{FileId, FileKind, SeqNo};
 const FLAG_DIGESTS: u8 = 1;
 const FLAG_RANGES: u8 = 2;
 const FLAG_SECTIONS: u8 = 4;
+const FLAG_UNNUMBERED: u8 = 8;
 
 /// What the manifest knows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub(crate) struct TableMeta {
     pub(crate) with_sections: bool,
     /// How many range tombstones there are beside the entries.
     pub(crate) range_count: u64,
+    /// Do its entries get their number from the manifest?
+    pub(crate) is_unnumbered: bool,
 }
 
 impl TableMeta {
@@ -69,6 +73,21 @@ impl TableMeta {
             with_digests: false,
             with_sections: false,
             range_count: 0,
+            is_unnumbered: false,
+        }
+    }
+
+    /// Do its entries have a number neither in the file nor from the manifest?
+    pub(crate) const fn lacks_number(&self) -> bool {
+        self.is_unnumbered && self.last_seqno == 0
+    }
+
+    /// The number of its entries, where they have none of their own; else 0.
+    pub(crate) const fn base_seqno(&self) -> SeqNo {
+        if self.is_unnumbered {
+            self.last_seqno
+        } else {
+            0
         }
     }
 
@@ -105,7 +124,12 @@ impl TableMeta {
         let digests = if self.with_digests { FLAG_DIGESTS } else { 0 };
         let ranges = if self.has_ranges() { FLAG_RANGES } else { 0 };
         let sections = if self.with_sections { FLAG_SECTIONS } else { 0 };
-        out.push(digests | ranges | sections);
+        let unnumbered = if self.is_unnumbered {
+            FLAG_UNNUMBERED
+        } else {
+            0
+        };
+        out.push(digests | ranges | sections | unnumbered);
         if self.has_ranges() {
             put_varint(out, self.range_count);
         }
@@ -127,13 +151,19 @@ impl TableMeta {
             with_digests: false,
             with_sections: false,
             range_count: 0,
+            is_unnumbered: false,
         };
         let flags = reader.u8()?;
-        if flags & !(FLAG_DIGESTS | FLAG_RANGES | FLAG_SECTIONS) != 0 {
+        if flags & !(FLAG_DIGESTS | FLAG_RANGES | FLAG_SECTIONS | FLAG_UNNUMBERED) != 0 {
             return Err(Error::unsupported("unknown flags of a table"));
         }
         meta.with_digests = flags & FLAG_DIGESTS != 0;
         meta.with_sections = flags & FLAG_SECTIONS != 0;
+        meta.is_unnumbered = flags & FLAG_UNNUMBERED != 0;
+        let is_one = meta.first_seqno == meta.last_seqno && flags & FLAG_RANGES == 0;
+        if meta.is_unnumbered && !is_one {
+            return Err(Error::corruption("entries without numbers have several"));
+        }
         if flags & FLAG_RANGES != 0 {
             meta.range_count = reader.varint()?;
             if meta.range_count == 0 {

@@ -81,7 +81,7 @@ impl NewerCursor {
         let readahead = &mut self.readahead;
         let read = || readahead.read(&table.source, &handle, BlockKind::Data);
         let block = table.block_by(&handle, BlockKind::Data, Fill::Pass, read)?;
-        let data = EntriesCursor::new(block, table.with_digests).and_then(|mut data| {
+        let data = table.entries(block).and_then(|mut data| {
             data.seek_first()?;
             Ok(data)
         });

@@ -77,9 +77,10 @@ pub(crate) struct Row {
 pub(crate) struct TableReader {
     pub(super) source: BlockSource,
     pub(super) number: u64,
-    pub(super) with_digests: bool,
+    with_digests: bool,
     first_seqno: SeqNo,
     last_seqno: SeqNo,
+    base_seqno: SeqNo,
     sections: Sections,
     pub(super) partitions: Partitions,
     pub(super) cache: Arc<Cache<Block>>,
@@ -93,6 +94,9 @@ impl TableReader {
         let named = |error: Error| error.in_file(meta.file()).at(meta_handle.offset);
         let (mut found, partitions, sections) = decode_meta(&block).map_err(named)?;
         found.root = meta.root;
+        if meta.is_unnumbered {
+            (found.first_seqno, found.last_seqno) = (meta.first_seqno, meta.last_seqno);
+        }
         if found != *meta {
             let error = Error::authentication("the table is not the one the manifest names");
             return Err(named(error).part("table meta"));
@@ -103,6 +107,7 @@ impl TableReader {
             with_digests: meta.with_digests,
             first_seqno: meta.first_seqno,
             last_seqno: meta.last_seqno,
+            base_seqno: meta.base_seqno(),
             sections,
             partitions,
             cache: Arc::clone(&opener.cache),
@@ -179,7 +184,7 @@ impl TableReader {
         seqno: SeqNo,
     ) -> Result<Option<Value>> {
         let at = |error: Error| self.at(error, handle);
-        let data = EntriesCursor::new(block, self.with_digests).map_err(at)?;
+        let data = self.entries(block).map_err(at)?;
         let Some(entry) = data.find(key, seqno).map_err(at)? else {
             return Ok(None);
         };
@@ -216,6 +221,12 @@ impl TableReader {
     /// Are there range tombstones?
     pub(super) const fn has_ranges(&self) -> bool {
         !self.partitions.ranges.is_empty()
+    }
+
+    /// The entries of a data block, with the numbers that they stand for.
+    pub(super) fn entries<B: AsRef<[u8]>>(&self, block: B) -> Result<EntriesCursor<B>> {
+        let entries = EntriesCursor::new(block, self.with_digests)?;
+        Ok(entries.raised_by(self.base_seqno))
     }
 
     /// The bounds of its data blocks, where they are known.
@@ -376,7 +387,8 @@ impl TableCursor {
         let read = || readahead.read(&table.source, &handle, kind);
         let block = table.block_by(&handle, kind, self.fill, read)?;
         let data = match self.section {
-            Section::Entries => EntriesCursor::new(block, table.with_digests),
+            Section::Entries => table.entries(block),
+            // Where these are, entries have numbers of their own.
             Section::Ranges => EntriesCursor::over_ranges(block, table.with_digests),
         };
         self.data = Some(data.map_err(|error| table.at(error, &handle))?);

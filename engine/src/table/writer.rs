@@ -110,6 +110,12 @@ impl TableWriter {
         }
     }
 
+    /// All entries have number 0; the manifest will give them another one.
+    pub(crate) fn unnumbered(mut self) -> Self {
+        self.meta.is_unnumbered = true;
+        self
+    }
+
     /// Says where the table comes from.
     pub(crate) fn descends(mut self, lineage: Lineage) -> Self {
         self.lineage = Some(lineage);

@@ -17,6 +17,7 @@ mod compact;
 mod conditional;
 mod damage;
 mod hook;
+mod ingest;
 mod manifest;
 mod model;
 mod ranges;

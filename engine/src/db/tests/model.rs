@@ -8,6 +8,7 @@ enum Op {
     Write(Vec<Change>, bool),
     Get(u16),
     Walk(u16, Vec<bool>),
+    Ingest(u16, u16, u16),
     Snapshot,
     Check(usize),
     Forget(usize),
@@ -71,6 +72,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             .prop_map(|(batch, sync)| Op::Write(batch, sync)),
         6 => any::<u16>().prop_map(Op::Get),
         4 => (any::<u16>(), prop::collection::vec(any::<bool>(), 0..20)).prop_map(|(k, w)| Op::Walk(k, w)),
+        1 => (any::<u16>(), 0_u16..120, any::<u16>()).prop_map(|(k, n, v)| Op::Ingest(k, n, v)),
         2 => Just(Op::Snapshot),
         2 => any::<usize>().prop_map(Op::Check),
         1 => any::<usize>().prop_map(Op::Forget),
@@ -105,6 +107,15 @@ fn walk(db: &Db, model: &Contents, start: &[u8], steps: &[bool]) {
         let found = found.map(|entry| (entry.key, entry.value));
         assert_eq!(found.as_ref().map(|(k, v)| (k, v)), expected.copied());
     }
+}
+
+fn ingest(db: &Db, model: &mut Contents, from: u16, count: u16, v: u16) {
+    let keys = from..400.min(from + count);
+    let fill = |sink: &mut crate::db::ingest::Ingest<'_>| {
+        keys.clone().try_for_each(|k| sink.put(&key(k), &value(v)))
+    };
+    db.ingest(fill).unwrap();
+    model.extend(keys.map(|k| (key(k), value(v))));
 }
 
 /// One key alone, and many at once.
@@ -143,6 +154,14 @@ fn run(ops: Vec<Op>) {
             }
             Op::Get(k) => ask(&db, &model, k, None),
             Op::Walk(k, steps) => walk(&db, &model, &key(k), &steps),
+            Op::Ingest(from, count, v) => {
+                ingest(&db, &mut model, from % 400, count, v);
+                // Durable on return, with all before it.
+                if count > 0 {
+                    synced = model.clone();
+                    since.clear();
+                }
+            }
             Op::Snapshot => snapshots.push((db.snapshot(), model.clone())),
             Op::Check(i) if !snapshots.is_empty() => {
                 let (snapshot, model) = &snapshots[i % snapshots.len()];

@@ -101,3 +101,43 @@ fn flush_and_close_wait_for_the_turn_of_others() {
         assert_eq!(round_of(&db, b'a', 1, None), 1);
     });
 }
+
+/// Writers wait while tables are added, and are woken; whoever reads sees all of them or none.
+#[test]
+fn an_ingest_is_whole_and_newer_than_all_before_it() {
+    explore(|| {
+        let db = Arc::new(open(&MemFs::new(), &tiny()).unwrap());
+        let start = |run: fn(&Db)| {
+            let db = Arc::clone(&db);
+            thread::spawn(move || run(&db))
+        };
+        let threads = [
+            start(|db| {
+                for round in 1..=ROUNDS {
+                    write_pair(db, 1, round, false).unwrap();
+                }
+            }),
+            start(|db| {
+                for _ in 0..4 {
+                    let snapshot = db.snapshot();
+                    let [a, b] = [b'a', b'b'].map(|half| round_of(db, half, 1, Some(&snapshot)));
+                    assert_eq!(a, b, "half of it is visible");
+                }
+            }),
+        ];
+        for round in 101..=102 {
+            let seqno = db.ingest(|sink| {
+                sink.put(&[b'a', 1], &[round; 40])?;
+                sink.put(&[b'b', 1], &[round; 40])
+            });
+            let found = db.get(&[b'a', 1], None).unwrap().unwrap();
+            assert!(
+                found.seqno >= seqno.unwrap(),
+                "what was there before hides it"
+            );
+        }
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        let [a, b] = [b'a', b'b'].map(|half| round_of(&db, half, 1, None));
+        assert_eq!(a, b);
+    });
+}
