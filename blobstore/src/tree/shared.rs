@@ -83,7 +83,7 @@ impl SharedValue {
 }
 
 impl Core {
-    fn get_shared(&self, key: &[u8], at: Option<&Snapshot>) -> Result<Option<SharedValue>> {
+    fn shared(&self, key: &[u8], at: Option<&Snapshot>) -> Result<Option<SharedValue>> {
         let Some(Value { kind, bytes, .. }) = self.db.get(key, at)? else {
             return Ok(None);
         };
@@ -126,17 +126,17 @@ impl BlobTree {
     ///
     /// # Errors
     /// As [`BlobTree::get`].
-    pub fn get_shared(&self, key: &[u8]) -> Result<Option<SharedValue>> {
-        self.core.get_shared(key, None)
+    pub fn shared(&self, key: &[u8]) -> Result<Option<SharedValue>> {
+        self.core.shared(key, None)
     }
 }
 
 impl TreeSnapshot {
-    /// As [`BlobTree::get_shared`], at the snapshot.
+    /// As [`BlobTree::shared`], at the snapshot.
     ///
     /// # Errors
     /// As [`BlobTree::get`].
-    pub fn get_shared(&self, key: &[u8]) -> Result<Option<SharedValue>> {
-        self.core().get_shared(key, Some(self.at()))
+    pub fn shared(&self, key: &[u8]) -> Result<Option<SharedValue>> {
+        self.core().shared(key, Some(self.at()))
     }
 }

@@ -224,21 +224,7 @@ impl FileContext {
         }
     }
 
-    /// Seals `body` as [`FileContext::open_packed`] left it: `expect` says what it was.
-    ///
-    /// # Errors
-    /// Those of [`FileContext::seal`].
-    pub fn seal_packed(
-        &self,
-        expect: &Expect<'_>,
-        body: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<Sealed> {
-        self.check_ordinal(expect.ordinal)?;
-        self.seal_body(expect, body, out)
-    }
-
-    fn check_ordinal(&self, ordinal: u32) -> Result<()> {
+    pub(super) fn check_ordinal(&self, ordinal: u32) -> Result<()> {
         if ordinal <= ORDINAL_MAX {
             return Ok(());
         }
@@ -380,15 +366,6 @@ impl FileContext {
         })
     }
 
-    /// Verifies, heals and decrypts in place, and leaves the body as it was compressed: where it is
-    /// in `disk`. For blocks that move to another file, by [`FileContext::seal_packed`].
-    ///
-    /// # Errors
-    /// Those of [`FileContext::open`].
-    pub fn open_packed(&self, expect: &Expect<'_>, disk: &mut [u8]) -> Result<Range<usize>> {
-        self.open_body(expect, disk).map(|(_, body, _)| body)
-    }
-
     /// As [`FileContext::open`], from bytes that are not given away.
     ///
     /// # Errors
@@ -441,7 +418,7 @@ impl FileContext {
     }
 
     /// Verifies, heals and decrypts in place: where the body is, and its length decompressed.
-    fn open_body(
+    pub(super) fn open_body(
         &self,
         expect: &Expect<'_>,
         disk: &mut [u8],

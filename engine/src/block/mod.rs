@@ -15,6 +15,7 @@ pub mod blank;
 mod context;
 mod frame;
 mod handle;
+mod packed;
 mod verify;
 pub mod walk;
 

@@ -90,7 +90,7 @@ impl Engine for Coffer {
     }
 
     fn get(&self, key: &[u8], look: &mut Look<'_>) -> Outcome<bool> {
-        match self.0.get_shared(key).context("get")? {
+        match self.0.shared(key).context("get")? {
             Some(value) => show(&value, look).map(|()| true),
             None => Ok(false),
         }

@@ -32,7 +32,7 @@ fn shared_values_are_the_values() {
             let (key, expected) = (format!("{len}").into_bytes(), value(len, 5));
             let mut held = Vec::new();
             for _ in 0..2 {
-                let shared = tree.get_shared(&key).unwrap().unwrap();
+                let shared = tree.shared(&key).unwrap().unwrap();
                 assert_eq!(shared.len(), len as u64);
                 assert_eq!(shared.is_empty(), len == 0);
                 assert_eq!(shared.parts().count(), len.div_ceil(4096).max(1));
@@ -43,11 +43,11 @@ fn shared_values_are_the_values() {
                 );
                 held.push(shared);
             }
-            assert!(snapshot.get_shared(&key).unwrap().unwrap().to_vec() == expected);
+            assert!(snapshot.shared(&key).unwrap().unwrap().to_vec() == expected);
             // What is held stays, also when its file goes.
             tree.delete(&key).unwrap();
             tree.compact(&mut |_| ()).unwrap();
-            assert!(tree.get_shared(&key).unwrap().is_none());
+            assert!(tree.shared(&key).unwrap().is_none());
             assert!(held.iter().all(|shared| shared.to_vec() == expected));
             tree.put(&key, &expected).unwrap();
         }
@@ -63,8 +63,8 @@ fn a_second_look_at_a_shared_value_opens_no_frame() {
     tree.close().unwrap();
     drop(tree);
     let tree = opened(&mut world, true);
-    let first = tree.get_shared(b"k").unwrap().unwrap();
-    let second = tree.get_shared(b"k").unwrap().unwrap();
+    let first = tree.shared(b"k").unwrap().unwrap();
+    let second = tree.shared(b"k").unwrap().unwrap();
     let place = |value: &SharedValue| value.parts().map(<[u8]>::as_ptr).collect::<Vec<_>>();
     assert_eq!(place(&first), place(&second));
 }
