@@ -13,6 +13,7 @@ mod blob_crash;
 mod crash;
 mod engine;
 mod fault;
+mod fault_files;
 mod golden;
 mod model_fs;
 mod mount;

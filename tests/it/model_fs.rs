@@ -230,14 +230,17 @@ mod threads {
         for (ino, count) in names {
             assert_eq!(fs.getattr(ino).unwrap().nlink, count);
         }
+        let mut left = Vec::new();
         let mut scan = fs.tree().scan(&[], &[]).unwrap();
         while let Some((key, _)) = scan.next().unwrap() {
             if key != b"S" {
                 let ino = u64::from_be_bytes(key[1..9].try_into().unwrap());
-                let is_reached = key[0] != b'O' && reached.contains(&ino);
-                assert!(is_reached, "left over: {}", key.escape_ascii());
+                if key[0] == b'O' || !reached.contains(&ino) {
+                    left.push(key.escape_ascii().to_string());
+                }
             }
         }
+        assert!(left.is_empty(), "left over: {left:?}");
     }
 
     fn play(seed: u64, options: MountOptions) {
@@ -259,6 +262,8 @@ mod threads {
         must_be_sound(&fs);
         drop(fs);
         let fs = FileSystem::open(reopened(tree), options).unwrap();
+        // What was reaped last was not synced; it is reaped again, behind the mount or here.
+        fs.tick().unwrap();
         must_be_sound(&fs);
         fs.close().unwrap();
     }

@@ -10,7 +10,7 @@ mod ranges;
 
 use coffer_fusefs::Errno;
 use coffer_fusefs::attr::{Attr, Caller, Kind, OpenFlags, SetAttr, SetTime, SetXattr, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use node::Node;
 
@@ -256,8 +256,9 @@ impl ModelFs {
         if denied { Err(Errno::EPERM) } else { Ok(()) }
     }
 
-    /// A node is as somebody else says: its attributes, and its bytes where they are given.
-    pub fn learn(&mut self, id: Id, attr: &Attr, data: &[(u64, Vec<u8>)]) {
+    /// A node is as somebody else says: its attributes, its bytes where they are given, and the
+    /// chunks that are no holes. What was punched stays so.
+    pub fn learn(&mut self, id: Id, attr: &Attr, data: &[(u64, Vec<u8>)], chunks: BTreeSet<u64>) {
         let node = self.at(id);
         node.mode = attr.mode;
         node.uid = attr.uid;
@@ -265,8 +266,11 @@ impl ModelFs {
         node.times = [attr.atime, attr.mtime, attr.ctime, attr.btime];
         node.pages.clear();
         for (offset, bytes) in data {
-            node.write(*offset, bytes);
+            node.lay(*offset, bytes);
         }
+        let back: Vec<_> = chunks.intersection(&node.punched).collect();
+        assert!(back.is_empty(), "punched chunks came back: {back:?}");
+        node.chunks = chunks;
         node.pages
             .retain(|_, page| page.iter().any(|&byte| byte != 0));
         node.size = attr.size;

@@ -65,6 +65,13 @@ impl FileSystem {
         if !file.flags.read && !file.flags.write {
             return Err(Errno::EBADF.into());
         }
+        let data = self.read_on(&file, offset, len)?;
+        self.touch_atime(&file.inode);
+        Ok(data)
+    }
+
+    /// Reads through a handle: what lies behind is fetched ahead where the handle reads in order.
+    pub(super) fn read_on(&self, file: &OpenFile, offset: u64, len: usize) -> FsResult<ReadData> {
         let ahead = file.ahead(offset, len);
         if ahead > 0 {
             let end = offset.saturating_add(len as u64);
@@ -75,9 +82,7 @@ impl FileSystem {
         } else {
             Access::Jump
         };
-        let data = self.read_inode(&file.inode, offset, len, access)?;
-        self.touch_atime(&file.inode);
-        Ok(data)
+        self.read_inode(&file.inode, offset, len, access)
     }
 
     /// Reads without a handle.

@@ -1,8 +1,8 @@
 //! fallocate, lseek, copy_file_range.
 //!
 //! - Space is looked for and not set aside: what is written later may still find none.
-//! - A copy moves bytes through memory, in pieces; it answers how many there were, perhaps fewer
-//!   than asked for.
+//! - A copy moves bytes through memory, in pieces, and reads ahead like any reader in order; it
+//!   answers how many there were, perhaps fewer than asked for.
 
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -10,14 +10,11 @@ use core::sync::atomic::Ordering;
 
 use crate::attr::{Allocate, Caller, Handle, Ino, Seek, WriteFlags};
 use crate::errno::{Errno, FsResult};
-use crate::extent::FILE_LEN_MAX;
+use crate::extent::{FILE_LEN_MAX, pieces};
 use crate::filesystem::FileSystem;
 use crate::filesystem::attributes::drop_suid;
 use crate::inode::State;
-use crate::volume::Access;
 
-/// Bytes of one piece of a copy.
-const PIECE_LEN: usize = 1 << 20;
 /// Bytes of one copy at most: whoever waits for it may want to be interrupted.
 const COPY_LEN_MAX: u64 = 16 << 20;
 
@@ -139,28 +136,24 @@ impl FileSystem {
         // The end as it is now: a copy behind itself does not go on with what it has written.
         let size = source.inode.lock().record.size;
         let len = len.min(COPY_LEN_MAX).min(size.saturating_sub(from_offset));
-        let len = usize::try_from(len).unwrap_or(PIECE_LEN);
+        let len = usize::try_from(len).unwrap_or(0);
         let mut done = 0;
-        while done < len {
-            let at = done as u64;
-            let piece = PIECE_LEN.min(len - done);
-            let copied = self
-                .read_inode(
-                    &source.inode,
-                    from_offset.saturating_add(at),
-                    piece,
-                    Access::Run,
-                )
-                .and_then(|data| {
-                    let to_offset = to_offset.saturating_add(at);
-                    self.write_inode(&target.inode, Some(to_offset), &data, flags)?;
-                    Ok(data.len())
-                });
+        // One chunk of the source at a time, which is a view into the chunk, and no copy of it.
+        for piece in pieces(from_offset, len) {
+            let at = from_offset.saturating_add(piece.position as u64);
+            let copied = self.read_on(&source, at, piece.len).and_then(|data| {
+                let to_offset = to_offset.saturating_add(piece.position as u64);
+                self.write_inode(&target.inode, Some(to_offset), &data, flags)?;
+                Ok(data.len())
+            });
             match copied {
-                Ok(0) => break,
                 Ok(count) => done += count,
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
+            }
+            // The source has become shorter.
+            if done < piece.position + piece.len {
+                break;
             }
         }
         if done > 0 {

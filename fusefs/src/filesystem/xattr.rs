@@ -2,7 +2,7 @@
 //!
 //! - `user.` is for regular files and directories; `trusted.` for root alone, to others it does
 //!   not exist; `security.` is kept as it comes; the two access control lists are in `lists`.
-//! - An inode that has none is answered from memory.
+//! - Whether an inode has any, a list or capabilities is answered from memory.
 
 use alloc::vec::Vec;
 
@@ -13,6 +13,7 @@ use crate::filesystem::FileSystem;
 use crate::filesystem::change::Change;
 use crate::filesystem::lists::List;
 use crate::key;
+use crate::record::InodeRecord;
 
 /// The attribute that a change of content takes away.
 pub(super) const CAPABILITY: &[u8] = b"security.capability";
@@ -61,6 +62,18 @@ fn list_of(name: &[u8]) -> Option<List> {
     }
 }
 
+/// May an inode with this record have the attribute? What the kernel asks for most is known
+/// without a look into the tree.
+fn may_have(record: &InodeRecord, name: &[u8]) -> bool {
+    record.xattr_count > 0
+        && match name {
+            acl::ACCESS => record.has_access_list,
+            acl::DEFAULT => record.has_default_list,
+            CAPABILITY => record.has_capability,
+            _ => true,
+        }
+}
+
 /// May this caller set or remove the attribute on an inode of this kind?
 fn may_change(space: Space, caller: &Caller, kind: Kind) -> FsResult<()> {
     let may = match space {
@@ -82,9 +95,9 @@ impl FileSystem {
     /// `ENODATA`, `EOPNOTSUPP` for an unknown namespace, `ERANGE` for a name over 255 bytes.
     pub fn getxattr(&self, caller: &Caller, ino: Ino, name: &[u8]) -> FsResult<Vec<u8>> {
         let inode = self.volume.inode(ino)?;
-        let none = inode.lock().record.xattr_count == 0;
+        let has = may_have(&inode.lock().record, name);
         let space = space(name)?;
-        if none || (space == Space::Trusted && caller.uid != 0) {
+        if !has || (space == Space::Trusted && caller.uid != 0) {
             return Err(Errno::ENODATA.into());
         }
         let found = self.volume.tree.get(&key::xattr(ino, name))?;

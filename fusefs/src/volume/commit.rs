@@ -91,17 +91,10 @@ impl Volume {
             .map(|&(index, _)| chunk_end(index, size))
             .max();
         let stored = state.content.stored_len.max(ends.unwrap_or(0));
-        let count = chunk_count(stored);
-        let waits = |from: u64, to: u64| {
-            let chunks = state.content.chunks.range(from..to);
-            chunks.filter(|(index, _)| !commit.put.iter().any(|(put, _)| put == *index))
-        };
-        let behind = chunk_count(size) - count;
-        let behind_holes = behind.saturating_sub(waits(count, u64::MAX).count() as u64);
-        let absent = waits(0, count).filter(|(_, chunk)| !chunk.based).count() as u64;
+        let is_put = |index| commit.put.iter().any(|&(put, _)| put == index);
+        let holes = Self::holes_below(state, chunk_count(stored), is_put);
         commit.record.size = stored;
-        let holes = state.record.hole_count.saturating_sub(behind_holes);
-        commit.record.hole_count = holes + absent;
+        commit.record.hole_count = holes;
         commit.record.trim_len = 0;
         self.put(commit, inode, state)
     }

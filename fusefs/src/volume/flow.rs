@@ -29,7 +29,7 @@ pub(super) struct Queue {
     taken: Vec<Arc<Inode>>,
 }
 
-/// An inode that was taken from the queue to be written out.
+/// An inode that was taken from the queue to be written out. After a panic it is queued again.
 struct Taken<'a> {
     volume: &'a Volume,
     inode: Arc<Inode>,
@@ -37,6 +37,12 @@ struct Taken<'a> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut state = self.inode.lock();
+            if state.is_unwritten() {
+                self.volume.enqueue(&self.inode, &mut state);
+            }
+        }
         let taken = &mut self.volume.queue.lock().taken;
         if let Some(place) = taken.iter().position(|one| Arc::ptr_eq(one, &self.inode)) {
             taken.swap_remove(place);

@@ -3,6 +3,7 @@
 //! - A seal works on a frozen buffer without the lock of the inode. A write, a truncation or a
 //!   second seal of the chunk meanwhile voids it.
 //! - While a chunk is being sealed nothing else replaces it in the tree, so its base holds still.
+//! - However a seal ends, it is counted out and whoever waits for it goes on.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -31,6 +32,26 @@ pub(super) struct Seal {
     buffer: Arc<Buffer>,
     len: usize,
     beneath: Beneath,
+}
+
+/// A seal that somebody works on.
+struct UnderWay<'a> {
+    volume: &'a Volume,
+    inode: Arc<Inode>,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut state = self.inode.lock();
+        state.content.sealing_count -= 1;
+        if std::thread::panicking() {
+            Volume::untake(&mut state);
+            state.failed = Some(Error::io("writing a chunk out panicked").into());
+        }
+        self.inode.sealed.notify_all();
+        drop(state);
+        self.volume.ledger.seal_ends();
+    }
 }
 
 /// What lies under the buffer.
@@ -137,12 +158,15 @@ impl Volume {
     }
 
     fn run_seal(&self, seal: Seal) {
+        let _ends = UnderWay {
+            volume: self,
+            inode: Arc::clone(&seal.inode),
+        };
         let work = AssertUnwindSafe(|| self.stage(&seal.buffer, seal.len, &seal.beneath));
         let outcome = std::panic::catch_unwind(work)
             .unwrap_or_else(|_| Err(Error::io("sealing a chunk panicked").into()));
         let mut guard = seal.inode.lock();
         let state = &mut *guard;
-        state.content.sealing_count -= 1;
         if let Some(unwritten) = state.content.chunks.get_mut(&seal.index)
             && let Stage::Sealing { seal: number, .. } = unwritten.stage
             && number == seal.number
@@ -167,9 +191,6 @@ impl Volume {
             Self::untake(state);
             state.failed = Some(error);
         }
-        seal.inode.sealed.notify_all();
-        drop(guard);
-        self.ledger.seal_ends();
     }
 
     /// Seals a chunk here and now, under the lock of the inode. Voids a seal under way.

@@ -184,12 +184,22 @@ impl Volume {
 
     /// Forgets the unwritten chunks from `first` on.
     pub(super) fn drop_chunks(&self, state: &mut State, first: u64) {
-        let content = &mut state.content;
-        for unwritten in content.chunks.split_off(&first).into_values() {
-            self.ledger.change(unwritten.charge, 0);
-            if matches!(unwritten.stage, Stage::Sealed { .. }) {
-                content.sealed_count -= 1;
-            }
+        for unwritten in state.content.chunks.split_off(&first).into_values() {
+            self.dropped(state, &unwritten);
+        }
+    }
+
+    /// Forgets one unwritten chunk.
+    pub(super) fn drop_chunk(&self, state: &mut State, index: u64) {
+        if let Some(unwritten) = state.content.chunks.remove(&index) {
+            self.dropped(state, &unwritten);
+        }
+    }
+
+    fn dropped(&self, state: &mut State, unwritten: &Unwritten) {
+        self.ledger.change(unwritten.charge, 0);
+        if matches!(unwritten.stage, Stage::Sealed { .. }) {
+            state.content.sealed_count -= 1;
         }
     }
 }

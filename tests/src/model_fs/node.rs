@@ -1,10 +1,13 @@
-//! A node of the model: attributes, and content as pages that hold data.
+//! A node of the model: attributes, content as pages that hold data, and which chunks are no holes.
 
 use super::Id;
 use coffer_fusefs::attr::{Attr, Kind, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 const PAGE: u64 = 4096;
+/// Holes are whole chunks.
+const CHUNK: u64 = 128 << 10;
 
 /// A file, directory or anything else.
 #[derive(Clone, Debug)]
@@ -33,6 +36,10 @@ pub struct Node {
     pub entries: BTreeMap<Vec<u8>, Id>,
     pub(super) parent: Id,
     pub(super) pages: BTreeMap<u64, Vec<u8>>,
+    /// Chunks that were written, and not given back since.
+    pub(super) chunks: BTreeSet<u64>,
+    /// Chunks that were given back, and not written since: no crash brings them back.
+    pub(super) punched: BTreeSet<u64>,
     pub(super) users: u32,
 }
 
@@ -52,6 +59,8 @@ impl Node {
             entries: BTreeMap::new(),
             parent: 0,
             pages: BTreeMap::new(),
+            chunks: BTreeSet::new(),
+            punched: BTreeSet::new(),
             users: 0,
         }
     }
@@ -71,14 +80,40 @@ impl Node {
                 [attr.atime, attr.mtime, attr.ctime, attr.btime],
             ),
         );
-        let has_data = self.pages.values().flatten().any(|&byte| byte != 0);
         if mine != other {
             Some(format!("model {mine:?}, attributes {other:?}"))
-        } else if has_data && attr.blocks == 0 {
-            Some("there is data, but no block".to_owned())
+        } else if self.blocks() != attr.blocks {
+            Some(format!(
+                "model {} blocks, not {}",
+                self.blocks(),
+                attr.blocks
+            ))
         } else {
             None
         }
+    }
+
+    fn blocks(&self) -> u64 {
+        let count = self.chunks.len() as u64;
+        match count == self.size.div_ceil(CHUNK) && self.kind == Kind::File {
+            true => self.size.div_ceil(512),
+            false => count * CHUNK / 512,
+        }
+    }
+
+    /// The first byte from `offset` on that lies in no hole.
+    #[must_use]
+    pub fn next_data(&self, offset: u64) -> Option<u64> {
+        let next = self.chunks.range(offset / CHUNK..).next();
+        let start = next.map(|index| (index * CHUNK).max(offset));
+        start.filter(|&start| start < self.size)
+    }
+
+    /// The first byte from `offset` on that lies in a hole, or the end.
+    #[must_use]
+    pub fn next_hole(&self, offset: u64) -> Option<u64> {
+        let hole = (offset / CHUNK..).find(|index| !self.chunks.contains(index))?;
+        (offset < self.size).then(|| (hole * CHUNK).max(offset).min(self.size))
     }
 
     fn drop_suid(&mut self, group: Option<u32>) {
@@ -96,17 +131,6 @@ impl Node {
         self.xattrs.remove(&b"security.capability"[..]);
     }
 
-    /// Are all bytes of `from..to` zero?
-    #[must_use]
-    pub fn is_zero(&self, from: u64, to: u64) -> bool {
-        if from >= to {
-            return true;
-        }
-        let pages = self.pages.range(from / PAGE..to.div_ceil(PAGE));
-        let mut bytes = pages.flat_map(|(page, bytes)| (page * PAGE..).zip(bytes));
-        bytes.all(|(at, &byte)| byte == 0 || at < from || at >= to)
-    }
-
     pub(super) fn read(&self, offset: u64, len: usize) -> Vec<u8> {
         let len = (len as u64).min(self.size.saturating_sub(offset));
         let mut out = vec![0; len as usize];
@@ -121,6 +145,34 @@ impl Node {
     }
 
     pub(super) fn write(&mut self, offset: u64, data: &[u8]) {
+        let end = offset + data.len() as u64;
+        for index in offset / CHUNK..end.div_ceil(CHUNK) {
+            self.chunks.insert(index);
+            self.punched.remove(&index);
+        }
+        self.lay(offset, data);
+    }
+
+    /// Makes a range read as zeros, as far as there are bytes; whole chunks become holes.
+    pub(super) fn punch(&mut self, range: Range<u64>) {
+        let end = range.end.min(self.size);
+        for (&page, bytes) in self.pages.range_mut(range.start / PAGE..end.div_ceil(PAGE)) {
+            let first = (page * PAGE).max(range.start) - page * PAGE;
+            let last = ((page + 1) * PAGE).min(end) - page * PAGE;
+            bytes[first as usize..last as usize].fill(0);
+        }
+        let behind = match end == self.size {
+            true => end.div_ceil(CHUNK),
+            false => end / CHUNK,
+        };
+        for index in range.start.div_ceil(CHUNK)..behind {
+            self.chunks.remove(&index);
+            self.punched.insert(index);
+        }
+    }
+
+    /// Lays bytes over the content.
+    pub(super) fn lay(&mut self, offset: u64, data: &[u8]) {
         let mut at = 0;
         while at < data.len() {
             let place = offset + at as u64;
@@ -136,6 +188,7 @@ impl Node {
 
     pub(super) fn cut(&mut self, len: u64) {
         self.pages.split_off(&len.div_ceil(PAGE));
+        self.chunks.split_off(&len.div_ceil(CHUNK));
         if let Some(page) = self.pages.get_mut(&(len / PAGE)) {
             page[(len % PAGE) as usize..].fill(0);
         }

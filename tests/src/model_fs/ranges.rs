@@ -25,14 +25,7 @@ impl ModelFs {
         let grows = matches!(how, Allocate::Reserve | Allocate::ZeroRange);
         let zeros = matches!(how, Allocate::PunchHole | Allocate::ZeroRange);
         if zeros && range.start < node.size {
-            let end = range.end.min(node.size);
-            // The part in pages that there are.
-            for place in node.places() {
-                let (from, to) = (place.max(range.start), (place + 4096).min(end));
-                if from < to {
-                    node.write(from, &vec![0; (to - from) as usize]);
-                }
-            }
+            node.punch(range.clone());
         }
         if zeros || (grows && range.end > node.size) {
             node.times[1] = now;

@@ -2,7 +2,7 @@
 
 use super::op::{CHUNK, Op, SLOT_COUNT};
 use super::{Id, Player, TOP, reopened};
-use coffer_fusefs::attr::{Attr, Caller, Ino, Kind, OpenFlags, ROOT};
+use coffer_fusefs::attr::{Attr, Caller, Ino, Kind, OpenFlags, ROOT, Seek};
 use coffer_fusefs::{FileSystem, FsResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -199,6 +199,7 @@ impl Player {
     fn learn(&mut self, ino: Ino, id: Id) {
         let attr = self.fs().getattr(ino).unwrap();
         let mut data = Vec::new();
+        let mut chunks = BTreeSet::new();
         if attr.kind == Kind::File {
             let flags = OpenFlags {
                 read: true,
@@ -209,6 +210,11 @@ impl Player {
                 let bytes = self.fs().read(ino, handle, offset, len).unwrap();
                 data.push((offset, bytes.to_vec()));
             }
+            let mut at = 0;
+            while let Ok(found) = self.fs().seek(ino, handle, at, Seek::Data) {
+                chunks.insert(found / CHUNK);
+                at = (found / CHUNK + 1) * CHUNK;
+            }
             self.fs().release(ino, handle).unwrap();
         }
         let attr = match attr.kind {
@@ -216,7 +222,7 @@ impl Player {
             Kind::File => self.fs().getattr(ino).unwrap(),
             _ => attr,
         };
-        self.model.learn(id, &attr, &data);
+        self.model.learn(id, &attr, &data, chunks);
     }
 
     /// Inode numbers of everything that has a name.

@@ -69,6 +69,53 @@ fn list_and_mode_follow_each_other() {
 }
 
 #[test]
+fn whoever_does_not_belong_to_the_group_sets_no_list_beside_sgid() {
+    let fs = FileSystem::open(tree(), options(0)).unwrap();
+    let file = put(&fs, b"f", b"");
+    let dir = fs.mkdir(&ALICE, ROOT, b"d", 0o777).unwrap().ino;
+    let foreigner = Caller { gid: 5, ..ALICE };
+    // As on ext4, where directories are no exception.
+    for (caller, left) in [
+        (Caller::default(), 0o2755),
+        (ALICE, 0o2755),
+        (foreigner, 0o755),
+    ] {
+        for ino in [file, dir] {
+            chmod(&fs, ino, 0o2700);
+            let list = with_mask(7, 5, 5);
+            fs.setxattr(&caller, ino, ACCESS, &list, SetXattr::Either)
+                .unwrap();
+            assert_eq!(fs.getattr(ino).unwrap().mode, left, "{caller:?}");
+            chmod(&fs, ino, 0o2755);
+            if ino == dir {
+                fs.setxattr(&caller, ino, DEFAULT, &list, SetXattr::Either)
+                    .unwrap();
+                assert_eq!(fs.getattr(ino).unwrap().mode, 0o2755, "a default list");
+            }
+        }
+    }
+}
+
+#[test]
+fn that_there_is_no_list_is_known_without_a_look() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let ino = put(&fs, b"f", b"");
+    fs.setxattr(&ALICE, ino, b"user.a", b"b", SetXattr::Either)
+        .unwrap();
+    let names = [ACCESS, DEFAULT, b"security.capability"];
+    let mut batch = BlobBatch::new();
+    for name in names {
+        batch.put(&key::xattr(ino, name), b"of which the inode knows nothing");
+    }
+    tree.write(batch, false).unwrap();
+    for name in names {
+        assert_eq!(errno(fs.getxattr(&ALICE, ino, name)), Errno::ENODATA);
+    }
+    assert_eq!(fs.getxattr(&ALICE, ino, b"user.a").unwrap(), b"b");
+}
+
+#[test]
 fn lists_that_make_no_sense_are_refused() {
     let fs = FileSystem::open(tree(), options(0)).unwrap();
     let ino = put(&fs, b"f", b"");

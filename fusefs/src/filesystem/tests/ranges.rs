@@ -142,6 +142,101 @@ fn space_is_looked_for_and_lengths_follow() {
 }
 
 #[test]
+fn holes_elsewhere_in_the_file_need_no_space() {
+    let fs = FileSystem::open(tree(), options(0)).unwrap();
+    let ino = put(&fs, b"f", b"");
+    let handle = open(&fs, ino);
+    let (hole, data) = (64 * CHUNK, vec![7; 64 * CHUNK_LEN]);
+    fs.write(ino, handle, hole, &data, WriteFlags::default())
+        .unwrap();
+    // The medium has 1 TiB, of which little is used.
+    let end = 2 * hole + (1 << 40) - (4 << 20);
+    let allocate = |start| {
+        let how = Allocate::ReserveBehind;
+        fs.fallocate(&ALICE, ino, handle, start..end, how)
+    };
+    for synced in [false, true] {
+        if synced {
+            fs.sync_all().unwrap();
+        }
+        allocate(hole).unwrap();
+        allocate(hole - (1 << 20)).unwrap();
+        assert_eq!(errno(allocate(hole - (4 << 20))), Errno::ENOSPC);
+        assert_eq!(errno(allocate(0)), Errno::ENOSPC);
+    }
+}
+
+#[test]
+fn a_punch_writes_nothing_out_and_a_crash_finds_the_rest() {
+    for workers in [0, 2] {
+        let tree = tree();
+        let fs = FileSystem::open(Arc::clone(&tree), options(workers)).unwrap();
+        let mut model = noise(8 * CHUNK_LEN);
+        let ino = put(&fs, b"f", &model);
+        fs.sync_all().unwrap();
+        let handle = open(&fs, ino);
+        // Chunks 1 and 6 have unwritten bytes, so has chunk 9, before which there is a hole.
+        for at in [CHUNK + 5, 6 * CHUNK + 5, 9 * CHUNK + 5] {
+            fs.write(ino, handle, at, b"unwritten", WriteFlags::default())
+                .unwrap();
+        }
+        fs.fallocate(&ALICE, ino, handle, 0..3 * CHUNK, Allocate::PunchHole)
+            .unwrap();
+        assert_eq!(fs.getattr(ino).unwrap().blocks, 6 * CHUNK / 512);
+        assert_eq!(keys(&tree, b"C"), 5);
+        drop(fs);
+        // What was unwritten is lost, and nothing else.
+        let fs = FileSystem::open(Arc::clone(&tree), options(workers)).unwrap();
+        model[..3 * CHUNK_LEN].fill(0);
+        assert!(content(&fs, ino) == model);
+        assert_eq!(fs.getattr(ino).unwrap().blocks, 5 * CHUNK / 512);
+    }
+}
+
+#[test]
+fn a_punch_behind_a_cut_keeps_the_cut() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let ino = put(&fs, b"f", &noise(8 * CHUNK_LEN));
+    fs.sync_all().unwrap();
+    let handle = open(&fs, ino);
+    for size in [5 * CHUNK + 9, 20 * CHUNK] {
+        let size = SetAttr {
+            size: Some(size),
+            ..SetAttr::default()
+        };
+        fs.setattr(&ALICE, ino, &size).unwrap();
+    }
+    fs.fallocate(&ALICE, ino, handle, CHUNK..2 * CHUNK, Allocate::PunchHole)
+        .unwrap();
+    let mut model = noise(5 * CHUNK_LEN + 9);
+    model[CHUNK_LEN..2 * CHUNK_LEN].fill(0);
+    let blocks = 5 * CHUNK / 512;
+    assert_eq!(fs.getattr(ino).unwrap().blocks, blocks);
+    drop(fs);
+    let fs = FileSystem::open(Arc::clone(&tree), options(0)).unwrap();
+    let attr = fs.getattr(ino).unwrap();
+    assert_eq!((attr.size, attr.blocks), (5 * CHUNK + 9, blocks));
+    assert!(content(&fs, ino) == model);
+    // What was cut off does not come back, and goes in the end.
+    let longer = SetAttr {
+        size: Some(6 * CHUNK),
+        ..SetAttr::default()
+    };
+    fs.setattr(&ALICE, ino, &longer).unwrap();
+    model.resize(6 * CHUNK_LEN, 0);
+    assert!(content(&fs, ino) == model);
+    fs.sync_all().unwrap();
+    assert!(content(&fs, ino) == model);
+    assert_eq!(keys(&tree, b"C"), 5);
+    fs.unlink(ROOT, b"f").unwrap();
+    fs.forget(ino, 1);
+    fs.close().unwrap();
+    drop(fs);
+    assert_eq!(keys(&reopen(tree), b"C"), 0);
+}
+
+#[test]
 fn allocating_takes_suid_away() {
     let fs = FileSystem::open(tree(), options(0)).unwrap();
     for how in [Allocate::Reserve, Allocate::PunchHole] {
