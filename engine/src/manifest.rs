@@ -237,9 +237,10 @@ impl Manifest {
         FileId::new(FileKind::Manifest, self.number)
     }
 
-    /// Is it time for a new one?
-    pub(crate) fn is_long(&self) -> bool {
-        self.log.len() > 2 * self.picture_len + MANIFEST_LEN
+    /// Is it time for a new one, with so many bytes of edits?
+    pub(crate) fn is_long(&self, edits_len: u64) -> bool {
+        let limit = self.picture_len.saturating_mul(2);
+        self.log.len() > limit.saturating_add(edits_len)
     }
 
     /// The tag of the last edit.
@@ -247,9 +248,6 @@ impl Manifest {
         self.log.last_tag()
     }
 }
-
-/// Bytes of edits after which a new manifest is begun.
-const MANIFEST_LEN: u64 = 1 << 20;
 
 /// Makes `CURRENT` name the manifest, and where it ends unless `edit_count` is 0.
 fn switch_current(

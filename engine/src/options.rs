@@ -206,6 +206,8 @@ pub struct Options {
     pub wal_buffer_len: usize,
     /// Bytes of one record of the log, at most 12 MiB: a longer batch takes several.
     pub wal_record_len_max: usize,
+    /// Bytes of edits after which a new manifest is begun, beyond twice what it began with.
+    pub manifest_len: u64,
 }
 
 impl Default for Options {
@@ -231,6 +233,7 @@ impl Default for Options {
             compaction_bytes_per_s_max: 0,
             wal_buffer_len: 64 << 10,
             wal_record_len_max: 12 << 20,
+            manifest_len: 1 << 20,
         }
     }
 }

@@ -67,7 +67,8 @@ struct Run {
     states: Vec<Contents>,
     /// Index of the newest state that was acknowledged as durable.
     durable: usize,
-    /// What an ingest would have made whose edit may be on the medium, although it never was visible.
+    /// What a long batch or an ingest would have made that may be on the medium, although it never
+    /// was visible.
     unsettled: Option<Contents>,
 }
 
@@ -144,10 +145,12 @@ impl Run {
             }
         }
         let sync = self.rng.chance(20);
-        let before = db.last_seqno();
+        let (before, was_poisoned) = (db.last_seqno(), db.is_poisoned());
         let result = db.write(batch, WriteOptions { sync });
         if db.last_seqno() > before {
             self.states.push(next);
+        } else if db.is_poisoned() && !was_poisoned {
+            self.unsettled = Some(next);
         }
         if result.is_ok() && sync {
             self.acknowledge();

@@ -156,6 +156,8 @@ impl Rule {
 struct Rules {
     rules: Vec<(Rule, u64)>,
     hit_count: u64,
+    /// Bytes of the longest write that went astray.
+    astray_len: usize,
     /// All operations so far, where somebody asked for them.
     seen: Option<Vec<Operation>>,
 }
@@ -227,6 +229,12 @@ impl FaultFs {
     #[must_use]
     pub fn hit_count(&self) -> u64 {
         self.rules.lock().unwrap().hit_count
+    }
+
+    /// Bytes of the longest write that went astray; 0: none did.
+    #[must_use]
+    pub fn astray_len(&self) -> usize {
+        self.rules.lock().unwrap().astray_len
     }
 
     fn fault(&self, on: Operation, id: Option<FileId>) -> Option<Fault> {
@@ -372,6 +380,8 @@ impl File for FaultFile {
             Some(Fault::LostAppend) => Ok(()),
             Some(Fault::MisdirectedWrite(seed)) => {
                 if let Some(medium) = &self.fs.medium {
+                    let mut rules = self.fs.rules.lock().unwrap();
+                    rules.astray_len = rules.astray_len.max(bytes.len());
                     medium.expect(Mishap::Astray(seed));
                 }
                 self.inner.append(bytes)

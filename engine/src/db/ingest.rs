@@ -109,7 +109,7 @@ impl Db {
     ///
     /// # Errors
     /// Those of `fill`, of [`Ingest::put`], of [`Db::flush`], and of the medium; nothing was added
-    /// then, unless the store is poisoned.
+    /// then; but where the store is poisoned, all of it may be found when it is opened again.
     pub fn ingest(&self, fill: impl FnOnce(&mut Ingest<'_>) -> Result<()>) -> Result<SeqNo> {
         self.check_writable()?;
         let mut ingest = Ingest {

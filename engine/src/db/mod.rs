@@ -335,7 +335,7 @@ impl Db {
             *current = Arc::new(next);
         }
         self.work.progress();
-        if manifest.log.is_long() {
+        if manifest.log.is_long(self.options.manifest_len) {
             // The edit is committed. Where this fails for want of space the old manifest goes on,
             // still long; any other error has poisoned the store, which the next call tells.
             let _ = self.renew_manifest(manifest);

@@ -77,7 +77,8 @@ impl Db {
     ///
     /// # Errors
     /// `Invalid` for a key or value that is too long, `Poisoned`, `NoSpace`, `Io`. Where a sync fails, the
-    /// batch may be visible, and is not durable.
+    /// batch may be visible, and is not durable; where writing it fails and poisons, it is not visible,
+    /// and may be found, as a whole, when the store is opened again.
     pub fn write(&self, batch: WriteBatch, options: WriteOptions) -> Result<SeqNo> {
         let written = self.write_unless(&batch, options, &|| Ok(false))?;
         written.ok_or_else(|| Error::canceled("the batch was called back"))

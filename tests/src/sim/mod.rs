@@ -87,19 +87,23 @@ impl Kind {
         matches!(self, Self::Rot | Self::MisdirectedWrite)
     }
 
-    /// How many promises an opening may find broken, where the fault met it, or met anything before.
+    /// How many promises an opening may find broken, where the fault met it, and a write of
+    /// `astray_len` bytes went astray before.
     ///
     /// Nothing vouches for the last synced group of a log: damage to it passes for a torn tail. A
-    /// write that went astray may damage two groups, its own and that where it landed.
-    const fn slack(self, meets_opening: bool, is_hit: bool) -> usize {
+    /// write that went astray may damage its own group and all that lie where it landed.
+    const fn slack(self, meets_opening: bool, astray_len: usize) -> usize {
         match self {
             Self::FlippedRead | Self::MisdirectedRead if meets_opening => 1,
             Self::Rot => 1,
-            Self::MisdirectedWrite if is_hit => 2,
+            Self::MisdirectedWrite if astray_len > 0 => 2 + astray_len / GROUP_LEN_MIN,
             _ => 0,
         }
     }
 }
+
+/// No record of a log takes less room on the disk.
+const GROUP_LEN_MIN: usize = 100;
 
 /// One simulated crash, as it is printed and replayed: `seed/stretch/kind/at/cut/state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,14 +16,19 @@ pub(super) type Annex = [u32; ANNEX_COUNT];
 #[derive(Clone, Debug)]
 pub(super) struct History<S> {
     states: Vec<S>,
+    /// The one that readers see: the last, but for one that may be found only after an opening.
+    seen: usize,
     /// States that were promised, in order.
     promised: Vec<usize>,
+    /// Which of them the last opening made: it rests on no log, and stays.
+    opened: usize,
 }
 
 /// A moment in a history.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     promise_count: usize,
+    opened: usize,
     last: usize,
 }
 
@@ -31,37 +36,44 @@ impl<S: Copy + PartialEq> History<S> {
     fn new(state: S) -> Self {
         Self {
             states: vec![state],
+            seen: 0,
             promised: vec![0],
+            opened: 0,
         }
     }
 
     pub(super) fn last(&self) -> &S {
-        &self.states[self.states.len() - 1]
+        &self.states[self.seen]
     }
 
     pub(super) fn push(&mut self, state: S) {
         self.states.push(state);
+        self.seen = self.states.len() - 1;
     }
 
-    /// Everything so far is durable.
+    /// What a failed call may have left on the medium, although nobody sees it.
+    pub(super) fn push_unseen(&mut self, state: S) {
+        self.states.push(state);
+    }
+
+    /// Everything that is seen is durable.
     pub(super) fn promise(&mut self) {
-        let last = self.states.len() - 1;
-        if self.promised.last() != Some(&last) {
-            self.promised.push(last);
+        if self.promised.last() != Some(&self.seen) {
+            self.promised.push(self.seen);
         }
     }
 
     /// A recovery found `state`: history goes on from there, and what it found is durable.
     pub(super) fn resume(&mut self, state: S) {
-        self.states.push(state);
-        let last = self.states.len() - 1;
-        // Nothing that was promised before rests on a log any more.
-        self.promised.extend([last; SLACK_MAX + 1]);
+        self.push(state);
+        self.promise();
+        self.opened = self.promised.len() - 1;
     }
 
     pub(super) fn now(&self) -> Moment {
         Moment {
             promise_count: self.promised.len(),
+            opened: self.opened,
             last: self.states.len() - 1,
         }
     }
@@ -69,6 +81,7 @@ impl<S: Copy + PartialEq> History<S> {
     /// The states that may be found after a crash between two moments.
     pub(super) fn allowed(&self, answered: Moment, asked: Moment, slack: usize) -> &[S] {
         let promise = answered.promise_count.saturating_sub(1 + slack);
+        let promise = promise.max(answered.opened);
         &self.states[self.promised[promise]..=asked.last]
     }
 
@@ -76,9 +89,6 @@ impl<S: Copy + PartialEq> History<S> {
         self.allowed(self.now(), self.now(), slack)
     }
 }
-
-/// The largest slack that is ever asked for.
-pub(super) const SLACK_MAX: usize = 2;
 
 /// Everything that a store must hold.
 #[derive(Clone)]
@@ -140,7 +150,9 @@ mod tests {
                 history.promise();
             }
         }
-        history.push(5);
+        history.push_unseen(5);
+        history.promise();
+        assert_eq!(history.last(), &4);
         let now = history.now();
         assert_eq!(history.allowed_now(0), [4, 5]);
         assert_eq!(history.allowed_now(1), [2, 3, 4, 5]);

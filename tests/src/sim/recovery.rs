@@ -79,7 +79,7 @@ pub(super) fn check(
 ) -> std::result::Result<(), Finding> {
     let mut rng = Rng::new(seed);
     let (answered, asked) = bounds(&machine.marks, cut);
-    let slack = kind.slack(false, machine.is_hit());
+    let slack = kind.slack(false, machine.faults.astray_len());
     let model = &machine.model;
     let allowed = Allowed {
         workload: machine.workload,

@@ -27,6 +27,8 @@ pub(super) enum Change {
     /// A value of this length, kept outside of the engine.
     Indirect(usize),
     Delete,
+    /// Deletes so many keys from this one on, with one tombstone.
+    DeleteRange(usize),
 }
 
 /// One call, or what ends a process.
@@ -35,6 +37,8 @@ pub(super) enum Op {
     Write(Vec<(usize, Change)>, bool),
     /// If this key is as it was seen; it is claimed wrongly where the flag says so.
     WriteIf(usize, bool, Vec<(usize, Change)>, bool),
+    /// Keys in order, each with a value of this length, as tables of their own.
+    Ingest(Vec<(usize, usize)>),
     Sync,
     Flush,
     Compact,
@@ -99,7 +103,8 @@ fn end(rng: &mut Rng) -> Op {
 
 fn op(rng: &mut Rng) -> Op {
     match rng.below(100) {
-        0..=44 => Op::Write(changes(rng), rng.chance(20)),
+        0..=41 => Op::Write(changes(rng), rng.chance(20)),
+        42..=44 => Op::Ingest(sorted(rng)),
         45..=50 => {
             let (key, is_right) = (rng.below(KEY_COUNT), rng.chance(75));
             Op::WriteIf(key, is_right, changes(rng), rng.chance(20))
@@ -122,6 +127,20 @@ fn op(rng: &mut Rng) -> Op {
     }
 }
 
+/// The entries of an ingest: one table or several.
+fn sorted(rng: &mut Rng) -> Vec<(usize, usize)> {
+    let first = rng.below(KEY_COUNT);
+    let last = KEY_COUNT.min(first + 1 + rng.below(24));
+    let density = 40 + rng.below(60);
+    let mut entries: Vec<(usize, usize)> = Vec::new();
+    for index in first..last {
+        if entries.is_empty() || rng.chance(density) {
+            entries.push((index, 4 + rng.below(300)));
+        }
+    }
+    entries
+}
+
 /// The changes of a batch: mostly few, sometimes more than a record of the log holds.
 fn changes(rng: &mut Rng) -> Vec<(usize, Change)> {
     let count = if rng.chance(8) {
@@ -130,7 +149,8 @@ fn changes(rng: &mut Rng) -> Vec<(usize, Change)> {
         1 + rng.below(4)
     };
     let change = |rng: &mut Rng| match rng.below(100) {
-        0..=29 => Change::Delete,
+        0..=23 => Change::Delete,
+        24..=29 => Change::DeleteRange(rng.below(12)),
         30..=44 => Change::Indirect(4 + rng.below(300)),
         45..=52 => Change::Put(4 + rng.below(700)),
         _ => Change::Put(4 + rng.below(60)),
@@ -168,6 +188,8 @@ fn options(seed: u64) -> Options {
         level_ratio: 3,
         table_len: 1 << 10,
         wal_buffer_len: 300,
+        wal_record_len_max: 600,
+        manifest_len: 512,
         ..Options::default()
     }
 }
@@ -188,7 +210,7 @@ mod tests {
     fn every_kind_of_operation_occurs_and_no_stretch_is_long() {
         let ops: Vec<Op> = (0..8).flat_map(|seed| Workload::new(seed).ops).collect();
         let kinds: std::collections::HashSet<_> = ops.iter().map(std::mem::discriminant).collect();
-        assert_eq!(kinds.len(), 16);
+        assert_eq!(kinds.len(), 17);
         let longest = Workload::new(1)
             .ops
             .split(Op::is_end)
