@@ -1,6 +1,7 @@
 //! Locks and atomics: those of the operating system with `std`, spinning locks without.
 //!
 //! - A panic does not poison a lock: what a lock guards is valid at every point that can panic.
+//! - With `--cfg coffer_spin` they spin anyway: the thread sanitizer sees those, and not those of `std`.
 //! - With the feature `shuttle` they are those of a simulated scheduler, which chooses who goes on
 //!   at each of them. There a wait never times out: who is not woken is stuck, and found.
 //! - This file and `env/os` are the only ones that may name `std`.
@@ -17,7 +18,7 @@ extern crate std as threads;
 #[cfg(feature = "shuttle")]
 use shuttle as threads;
 
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", not(coffer_spin)))]
 mod arm {
     use super::threads::sync as threads;
     use core::time::Duration;
@@ -99,7 +100,7 @@ mod arm {
     }
 }
 
-#[cfg(not(feature = "std"))]
+#[cfg(any(not(feature = "std"), coffer_spin))]
 mod arm {
     pub use core::sync::atomic;
     use core::time::Duration;
