@@ -27,7 +27,7 @@ use crate::db::{Db, LiveManifest};
 use crate::env::{Env, Event, OpenMode};
 use crate::error::{Error, Result};
 use crate::file::open_file;
-use crate::hook::IndirectHook;
+use crate::hook::{IndirectHook, leads_somewhere};
 use crate::log::{LogEnd, LogReader, Record};
 use crate::manifest::{CURRENT, LiveWal, Manifest, Place, State, read_manifest};
 use crate::memtable::Memtable;
@@ -35,7 +35,7 @@ use crate::options::{KvProtection, Options};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::sync::{Condvar, Mutex, RwLock};
 use crate::table::TableOpener;
-use crate::types::{FileId, FileKind, KeyKind, StoreId};
+use crate::types::{FileId, FileKind, StoreId};
 use crate::version::VersionEdit;
 use crate::wal::{WalReader, batches, group_len};
 
@@ -302,7 +302,7 @@ impl Replay<'_> {
             if vouched && group_len.is_none() {
                 return Err(named(Error::corruption("the end of a batch is missing")));
             }
-            if !vouched && (group_len.is_none() || !self.leads_somewhere(group)?) {
+            if !vouched && (group_len.is_none() || !leads_somewhere(self.flush.hook, group)?) {
                 let (file, offset) = (log.id(), record.offset);
                 place.env.listener.event(&Event::TornTail {
                     file,
@@ -322,22 +322,6 @@ impl Replay<'_> {
             rest = behind;
         }
         Ok(())
-    }
-
-    /// Do all pointers of the records lead to something that is there?
-    fn leads_somewhere(&self, records: &[Record]) -> Result<bool> {
-        let Some(hook) = self.flush.hook else {
-            return Ok(true);
-        };
-        for batch in records.iter().flat_map(batches) {
-            for entry in batch?.entries() {
-                let entry = entry?;
-                if entry.kind == KeyKind::Indirect && !hook.present(entry.value)? {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
     }
 
     fn end_memtable(&self, state: &mut State, memtable: &mut Arc<Memtable>) -> Result<()> {
