@@ -308,7 +308,7 @@ impl Repair<'_> {
                 if batch.first - 1 > *last_seqno {
                     self.report.gaps.push((*last_seqno + 1, batch.first));
                 }
-                memtable.insert(&batch)?;
+                memtable.insert_behind(&batch, 0)?;
                 *last_seqno = batch.first + u64::from(batch.count) - 1;
                 self.report.batch_count += u64::from(!batch.continues);
             }
