@@ -198,6 +198,13 @@ impl Volume {
         }
     }
 
+    /// Is the chunk of the tree decoded in memory, or on its way?
+    #[cfg(test)]
+    pub(crate) fn keeps(&self, inode: &Inode, index: u64) -> bool {
+        let state = inode.lock();
+        self.cache.knows(Self::base(inode, &state, index).id)
+    }
+
     fn fetch(&self, inode: &Inode, index: u64) {
         let state = inode.lock();
         let base = Self::base(inode, &state, index);

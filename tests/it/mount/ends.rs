@@ -1,6 +1,7 @@
 //! The ends of a mount that nobody planned: all that was written is there afterwards, or the exit
 //! code says that it is not.
 
+use super::disk::SmallDisk;
 use coffer_tests::process::{Mounted, detach, is_mounted, limited, must};
 use coffer_tests::random::Rng;
 use std::fs::File;
@@ -75,35 +76,13 @@ fn a_lazy_unmount_waits_for_the_last_user_and_loses_nothing() {
     mounted.unmount();
 }
 
-/// A file system of its own that is taken down in the end.
-struct SmallDisk(PathBuf);
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = limited(20, "umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 #[cfg_attr(
     not(all(can_fuse, can_tmpfs)),
     ignore = "SKIPPED: needs FUSE and root, to make a small disk"
 )]
 fn what_finds_no_space_at_the_end_is_told_by_the_exit_code() {
-    let home = tempfile::tempdir().unwrap();
-    let disk = home.path().join("disk");
-    std::fs::create_dir(&disk).unwrap();
-    let mut tmpfs = limited(20, "mount");
-    must(
-        tmpfs
-            .args(["-t", "tmpfs", "-o", "size=32m", "none"])
-            .arg(&disk),
-    );
-    let small = SmallDisk(disk.clone());
-    let mut mounted = Mounted::at(home.path());
-    std::os::unix::fs::symlink(disk.join("store"), mounted.store()).unwrap();
-    std::fs::create_dir(disk.join("store")).unwrap();
-    mounted.create(&[]);
+    let (disk, mut mounted) = SmallDisk::new(32);
     let kept = Rng::new(4).bytes(5_000_000);
     let path = mounted.path("kept");
     std::fs::write(&path, &kept).unwrap();
@@ -114,10 +93,8 @@ fn what_finds_no_space_at_the_end_is_told_by_the_exit_code() {
     let (code, log) = mounted.ended_with();
     assert_eq!(code, Some(NOT_WRITTEN), "{log}");
     assert!(log.contains("not everything could be written"), "{log}");
-    let mut larger = limited(20, "mount");
-    must(larger.args(["-o", "remount,size=128m"]).arg(&disk));
+    disk.resize(128);
     mounted.mount();
     check(&[(path, kept)]);
     mounted.unmount();
-    drop(small);
 }

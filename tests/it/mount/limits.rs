@@ -1,7 +1,8 @@
 //! Long names, many entries, huge sparse files, full disks.
 
+use super::disk::SmallDisk;
 use super::kill::setting;
-use coffer_tests::process::{Mounted, is_mounted, limited, must};
+use coffer_tests::process::Mounted;
 use coffer_tests::random::Rng;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -102,34 +103,13 @@ fn a_sparse_file_of_5_gib() {
     mounted.unmount();
 }
 
-/// A file system of its own that is taken down in the end.
-struct SmallDisk(std::path::PathBuf);
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = limited(20, "umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 #[cfg_attr(
     not(all(can_fuse, can_tmpfs)),
     ignore = "SKIPPED: needs FUSE and root, to make a small disk"
 )]
 fn what_is_deleted_on_a_full_disk_makes_room_without_a_remount() {
-    let home = tempfile::tempdir().unwrap();
-    let disk = home.path().join("disk");
-    std::fs::create_dir(&disk).unwrap();
-    must(
-        limited(20, "mount")
-            .args(["-t", "tmpfs", "-o", "size=64m", "none"])
-            .arg(&disk),
-    );
-    let small = SmallDisk(disk.clone());
-    let mut mounted = Mounted::at(home.path());
-    std::os::unix::fs::symlink(disk.join("store"), mounted.store()).unwrap();
-    std::fs::create_dir(disk.join("store")).unwrap();
-    mounted.create(&[]);
+    let (_disk, mut mounted) = SmallDisk::new(64);
     let bytes = Rng::new(4).bytes(40_000_000);
     let put = |path: &std::path::Path| {
         std::fs::write(path, &bytes).and_then(|()| File::open(path)?.sync_all())
@@ -147,7 +127,6 @@ fn what_is_deleted_on_a_full_disk_makes_room_without_a_remount() {
     }
     assert!(std::fs::read(&second).unwrap() == bytes);
     mounted.unmount();
-    drop(small);
 }
 
 #[test]
@@ -156,19 +135,7 @@ fn what_is_deleted_on_a_full_disk_makes_room_without_a_remount() {
     ignore = "SKIPPED: needs FUSE and root, to make a small disk"
 )]
 fn a_full_disk_loses_nothing_that_was_synced() {
-    let home = tempfile::tempdir().unwrap();
-    let disk = home.path().join("disk");
-    std::fs::create_dir(&disk).unwrap();
-    must(
-        limited(20, "mount")
-            .args(["-t", "tmpfs", "-o", "size=48m", "none"])
-            .arg(&disk),
-    );
-    let small = SmallDisk(disk.clone());
-    let mut mounted = Mounted::at(home.path());
-    std::os::unix::fs::symlink(disk.join("store"), mounted.store()).unwrap();
-    std::fs::create_dir(disk.join("store")).unwrap();
-    mounted.create(&[]);
+    let (disk, mut mounted) = SmallDisk::new(48);
     let mut rng = Rng::new(3);
     let mut kept = Vec::new();
     let error = loop {
@@ -205,11 +172,7 @@ fn a_full_disk_loses_nothing_that_was_synced() {
         }
         Err(log) => assert!(log.contains("full"), "{log}"),
     }
-    must(
-        limited(20, "mount")
-            .args(["-o", "remount,size=96m"])
-            .arg(&disk),
-    );
+    disk.resize(96);
     mounted.mount();
     check(&mounted, gone);
     assert!(!mounted.path("f0").exists(), "f0 came back");
@@ -217,6 +180,4 @@ fn a_full_disk_loses_nothing_that_was_synced() {
     std::fs::write(&path, b"room again").unwrap();
     File::open(&path).unwrap().sync_all().unwrap();
     mounted.unmount();
-    assert!(is_mounted(&disk));
-    drop(small);
 }

@@ -3,7 +3,9 @@
 //! Where FUSE or a program is missing these tests are compiled as ignored, with the reason.
 
 mod damage;
+mod disk;
 mod ends;
+mod holes;
 pub(crate) mod kill;
 mod lifecycle;
 mod limits;

@@ -285,3 +285,26 @@ fn a_copy_of_a_range_is_the_range() {
         (10, 3_000_010)
     );
 }
+
+#[test]
+fn a_copy_reads_ahead() {
+    let tree = tree();
+    let fs = FileSystem::open(Arc::clone(&tree), options(2)).unwrap();
+    let bytes = noise(40 * CHUNK_LEN);
+    let (from, to) = (put(&fs, b"from", &bytes), put(&fs, b"to", b""));
+    fs.sync_all().unwrap();
+    drop(fs);
+    let fs = FileSystem::open(tree, options(2)).unwrap();
+    let (source, target) = (open(&fs, from), open(&fs, to));
+    let inode = fs.volume.inode(from).unwrap();
+    let done = fs.copy_range(&ALICE, (from, source, 0), (to, target, 7), 10 * CHUNK);
+    assert_eq!(done.unwrap() as u64, 10 * CHUNK);
+    let since = std::time::Instant::now();
+    while !(10..18).any(|index| fs.volume.keeps(&inode, index)) {
+        let waited = since.elapsed().as_secs();
+        assert!(waited < 10, "nothing was fetched ahead");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!fs.volume.keeps(&inode, 30));
+    assert!(content(&fs, to)[7..] == bytes[..10 * CHUNK_LEN]);
+}
