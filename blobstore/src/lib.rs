@@ -50,4 +50,4 @@ pub use keyring::{KdfCost, Keyring, KeyringInfo, SLOT_COUNT, SlotInfo};
 pub use options::{OpenOptions, StoreOptions};
 pub use scrub::{FileReport, ScrubProgress, ScrubReport, Stretch, scrub};
 pub use tree::{BlobBatch, BlobTree, Garbage, Scan, Staged, TreeSnapshot, ValueRef, ValueView};
-pub use tree::{VerifyReport, Window};
+pub use tree::{SharedValue, VerifyReport, Window};

@@ -281,8 +281,7 @@ fn scrub_file(
     if grows && !finished {
         let reaches_end = |lost: &Stretch| lost.offset + lost.len == report.len;
         if let Some(tail) = report.lost.pop_if(|lost| reaches_end(lost)) {
-            let is_log = report.id.kind != FileKind::Blob;
-            let is_room = is_log && is_blank(&*file, tail.offset..report.len)?;
+            let is_room = is_blank(&*file, tail.offset..report.len)?;
             report.torn_tail = (!is_room).then_some(tail);
         }
     } else if report.id.kind == FileKind::Table && !finished {

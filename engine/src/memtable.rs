@@ -176,6 +176,10 @@ impl Memtable {
     /// The newest entry of `key` at or before `seqno`; a tombstone is an entry too, also one that
     /// covers a range.
     pub(crate) fn find(&self, key: &[u8], seqno: SeqNo) -> Result<Option<Value>> {
+        // What a reader may see was counted before its number was given out.
+        if self.is_empty() {
+            return Ok(None);
+        }
         let found = self.find_entry(key, seqno)?;
         if !self.has_ranges() {
             return Ok(found);

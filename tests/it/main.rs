@@ -22,3 +22,4 @@ mod sim;
 mod stores;
 mod threat;
 mod tidy;
+mod walks;

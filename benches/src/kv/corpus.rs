@@ -80,7 +80,7 @@ impl Corpus {
         &self.pool[from..from + self.value_len]
     }
 
-    /// Is `read` the value of `number` after one of so many overwrites?
+    /// Is `read`, part by part, the value of `number` after one of so many overwrites?
     ///
     /// # Errors
     /// Says whose value it is not.
@@ -88,7 +88,7 @@ impl Corpus {
         &self,
         number: u64,
         generations: core::ops::RangeInclusive<u64>,
-        read: &[u8],
+        read: &[&[u8]],
     ) -> Outcome<()> {
         let mut generations = generations;
         if generations.any(|generation| same(self.value(number, generation), read)) {
@@ -96,12 +96,26 @@ impl Corpus {
         }
         Err(Failure::new(format!(
             "the value of key {number} is wrong ({} bytes)",
-            read.len()
+            read.iter().map(|part| part.len()).sum::<usize>()
         )))
     }
 }
 
-fn same(expected: &[u8], read: &[u8]) -> bool {
+fn same(expected: &[u8], read: &[&[u8]]) -> bool {
+    let mut rest = expected;
+    for part in read {
+        let Some((this, behind)) = rest.split_at_checked(part.len()) else {
+            return false;
+        };
+        if !same_part(this, part) {
+            return false;
+        }
+        rest = behind;
+    }
+    rest.is_empty()
+}
+
+fn same_part(expected: &[u8], read: &[u8]) -> bool {
     expected.len() == read.len()
         && expected.last() == read.last()
         && expected
@@ -157,11 +171,11 @@ mod tests {
         let ratio = (16 << 10) as f64 / out.len() as f64;
         assert!((1.8..2.1).contains(&ratio), "ratio {ratio}");
 
-        assert!(corpus.check(3, 0..=0, corpus.value(3, 0)).is_ok());
-        assert!(corpus.check(3, 0..=1, corpus.value(3, 1)).is_ok());
-        assert!(corpus.check(3, 0..=0, corpus.value(3, 1)).is_err());
-        assert!(corpus.check(3, 0..=0, corpus.value(4, 0)).is_err());
-        assert!(corpus.check(3, 0..=0, &corpus.value(3, 0)[1..]).is_err());
+        assert!(corpus.check(3, 0..=0, &[corpus.value(3, 0)]).is_ok());
+        assert!(corpus.check(3, 0..=1, &[corpus.value(3, 1)]).is_ok());
+        assert!(corpus.check(3, 0..=0, &[corpus.value(3, 1)]).is_err());
+        assert!(corpus.check(3, 0..=0, &[corpus.value(4, 0)]).is_err());
+        assert!(corpus.check(3, 0..=0, &[&corpus.value(3, 0)[1..]]).is_err());
     }
 
     #[test]

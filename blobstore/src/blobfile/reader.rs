@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use coffer_engine::block::{
-    Block, BlockHandle, BlockKind, Expect, FLAG_LAST, FileContext, open_block, read_block,
+    Block, BlockHandle, BlockKind, Expect, FLAG_LAST, FileContext, open_block_at, read_block,
 };
 use coffer_engine::cache::{BlockCache, Rounds};
 use coffer_engine::compress::Scratch;
@@ -84,39 +84,39 @@ impl BlobReader {
         })
     }
 
-    /// As [`BlobReader::read`], through `cache`.
+    /// Shows the frames that a range touches, opened: out of `cache` where they are there, and into it
+    /// where they are not.
     ///
     /// # Errors
     /// As [`BlobReader::read`].
-    pub(crate) fn read_through(
+    pub(crate) fn each_block(
         &self,
-        cache: &BlockCache,
+        cache: Option<&BlockCache>,
         shape: Shape,
         frames: &[Frame],
         range: (u64, u64),
         scratch: &mut Scratch,
-        out: &mut Vec<u8>,
+        visit: &mut dyn FnMut(u64, Arc<Block>),
     ) -> Result<()> {
         let number = self.context.id().number;
         let touched = shape.touched(range.0, range.1);
-        let mut add = |index: u64, block: &Block| {
-            let part = shape.part(index, range.0, range.1);
-            out.extend_from_slice(block.get(part).unwrap_or_default());
-        };
         let mut index = touched.start;
         while index < touched.end {
             let frame = frames
                 .get(index as usize)
                 .ok_or_else(|| Error::corruption("a blob pointer lists too few frames"))?;
-            if let Some(block) = cache.find(number, frame.offset) {
-                add(index, &block);
+            if let Some(block) = cache.and_then(|cache| cache.find(number, frame.offset)) {
+                self.check_block(shape, index, frame, &block)?;
+                visit(index, block);
                 index += 1;
                 continue;
             }
             let first = index;
             let is_missing = |index: u64| {
                 let frame = frames.get(index as usize);
-                frame.is_some_and(|frame| !cache.contains(number, frame.offset))
+                frame.is_some_and(|frame| {
+                    cache.is_none_or(|cache| !cache.contains(number, frame.offset))
+                })
             };
             index += 1;
             while index < touched.end && is_missing(index) {
@@ -125,29 +125,49 @@ impl BlobReader {
             let missing = shape.span_of(first..index);
             self.each_frame(shape, frames, missing, &mut |index, frame, disk| {
                 let block = Arc::new(self.open_block((shape, index, frame), disk, scratch)?);
-                cache.insert(
-                    number,
-                    frame.offset,
-                    &block,
-                    block.memory_len(),
-                    Rounds::Data,
-                );
-                add(index, &block);
+                if let Some(cache) = cache {
+                    let len = block.memory_len();
+                    cache.insert(number, frame.offset, &block, len, Rounds::Data);
+                }
+                visit(index, block);
                 Ok(())
             })?;
         }
         Ok(())
     }
 
+    /// The frames will be read soon, unless `cache` holds them: the medium may fetch them meanwhile.
+    pub(crate) fn will_read(&self, cache: Option<&BlockCache>, frames: &[Frame]) {
+        let number = self.context.id().number;
+        let is_cached =
+            |frame: &Frame| cache.is_some_and(|cache| cache.contains(number, frame.offset));
+        if let (Some(first), Some(last)) = (frames.first(), frames.last())
+            && !is_cached(first)
+            && let Some(end) = last.offset.checked_add(u64::from(last.disk_len))
+        {
+            self.file
+                .will_read(first.offset, end.saturating_sub(first.offset));
+        }
+    }
+
+    /// Is what the cache holds as long as the pointer says? Both were sealed: anything else is ours.
+    fn check_block(&self, shape: Shape, index: u64, frame: &Frame, block: &Block) -> Result<()> {
+        if block.len() == shape.raw_len_of(index) as usize {
+            return Ok(());
+        }
+        let error = Error::corruption("two pointers lead to one frame and mean different ones");
+        Err(error.in_file(self.context.id()).at(frame.offset))
+    }
+
     fn open_block(
         &self,
         (shape, index, frame): (Shape, u64, &Frame),
-        disk: &[u8],
+        disk: &mut [u8],
         scratch: &mut Scratch,
     ) -> Result<Block> {
         let handle = handle_of(shape, index, frame);
         let expect = expect(shape, index, &handle);
-        open_block(&self.context, &handle, &expect, Ok(disk.to_vec()), scratch)
+        open_block_at(&self.context, &handle, &expect, disk, scratch)
     }
 
     /// Reads the frames that a range touches and shows their bytes.
@@ -202,6 +222,29 @@ impl BlobReader {
             }
             plain.clear();
             self.open_frame((shape, index, frame), disk, everything, scratch, &mut plain)
+        })
+    }
+
+    /// Shows every frame as it was compressed: decrypted and proven, not decompressed.
+    ///
+    /// # Errors
+    /// Those of [`BlobReader::read`].
+    pub(super) fn each_packed(
+        &self,
+        shape: Shape,
+        frames: &[Frame],
+        visit: &mut dyn FnMut(u64, &Expect<'_>, &[u8]),
+    ) -> Result<()> {
+        self.each_frame(shape, frames, (0, u64::MAX), &mut |index, frame, disk| {
+            let expect = expect(shape, index, &handle_of(shape, index, frame));
+            let body = self.context.open_packed(&expect, disk).map_err(|error| {
+                error
+                    .in_file(self.context.id())
+                    .at(frame.offset)
+                    .part("frame")
+            })?;
+            visit(index, &expect, &disk[body]);
+            Ok(())
         })
     }
 

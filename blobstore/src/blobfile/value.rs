@@ -9,7 +9,7 @@
 
 use alloc::vec::Vec;
 
-use coffer_engine::block::{BlockKind, FLAG_LAST, Sealed};
+use coffer_engine::block::{BlockKind, Expect, FLAG_LAST, Sealed};
 use coffer_engine::compress::Scratch;
 use coffer_engine::{Error, Result};
 
@@ -111,26 +111,47 @@ impl<'a> ValueWriter<'a> {
         frame_count: usize,
         scratch: &mut Scratch,
     ) -> Result<()> {
-        if self.batch.sealed.is_empty() {
-            let count = frame_count.clamp(1, INLINE_FRAMES_MAX) as u32;
-            self.batch.first_ordinal = self.claim.writer().reserve(count)?;
-        }
-        let ordinal = self.batch.first_ordinal + self.batch.sealed.len() as u32;
-        let flags = if frame_count == 1 { FLAG_LAST } else { 0 };
+        let ordinal = self.begin_frame(frame_count)?;
         let context = self.claim.writer().context();
         let out = &mut self.batch.bytes;
         let sealed = context.seal(
             BlockKind::Frame,
             ordinal,
-            flags,
+            last_flag(frame_count == 1),
             0,
             &[],
             piece,
             scratch,
             out,
         )?;
+        self.end_frame(sealed, piece.len() as u64)
+    }
+
+    /// Seals one frame anew that was decrypted and left compressed, as `expect` described it.
+    fn push_packed(&mut self, expect: &Expect<'_>, body: &[u8], frame_count: usize) -> Result<()> {
+        let ordinal = self.begin_frame(frame_count)?;
+        let expect = Expect {
+            ordinal,
+            flags: last_flag(frame_count == 1),
+            ..*expect
+        };
+        let context = self.claim.writer().context();
+        let sealed = context.seal_packed(&expect, body, &mut self.batch.bytes)?;
+        self.end_frame(sealed, expect.raw_len.unwrap_or_default().into())
+    }
+
+    /// The ordinal of the next frame; `frame_count` as in [`ValueWriter::push`].
+    fn begin_frame(&mut self, frame_count: usize) -> Result<u32> {
+        if self.batch.sealed.is_empty() {
+            let count = frame_count.clamp(1, INLINE_FRAMES_MAX) as u32;
+            self.batch.first_ordinal = self.claim.writer().reserve(count)?;
+        }
+        Ok(self.batch.first_ordinal + self.batch.sealed.len() as u32)
+    }
+
+    fn end_frame(&mut self, sealed: Sealed, raw_len: u64) -> Result<()> {
         self.batch.sealed.push(sealed);
-        self.raw_len += piece.len() as u64;
+        self.raw_len += raw_len;
         if self.batch.sealed.len() == INLINE_FRAMES_MAX {
             self.append_batch()?;
         }
@@ -247,16 +268,7 @@ impl BlobFiles {
         effort: Effort,
         next: NextPiece<'_>,
     ) -> Result<Option<StagedFrames>> {
-        self.stage_for(Purpose::Value, self.options().frame_log2(), effort, next)
-    }
-
-    fn stage_for(
-        &self,
-        purpose: Purpose,
-        frame_log2: u8,
-        effort: Effort,
-        next: NextPiece<'_>,
-    ) -> Result<Option<StagedFrames>> {
+        let frame_log2 = self.options().frame_log2();
         with_scratch(|scratch| {
             let frame_len = 1 << frame_log2;
             let (mut piece, mut following) = (Vec::new(), Vec::new());
@@ -264,7 +276,7 @@ impl BlobFiles {
             if piece.is_empty() {
                 return Ok(None);
             }
-            let mut writer = ValueWriter::new(self, purpose, frame_log2)?;
+            let mut writer = ValueWriter::new(self, Purpose::Value, frame_log2)?;
             limit_effort(effort, scratch);
             loop {
                 following.clear();
@@ -281,8 +293,8 @@ impl BlobFiles {
         })
     }
 
-    /// Seals the value behind `pointer` anew, into the active blob file, cut as it was. `None` where it cannot be
-    /// read, or its file is not known any more: then it has to stay as it is.
+    /// Seals the value behind `pointer` anew, into the active blob file, cut and compressed as it was. `None`
+    /// where it cannot be read, or its file is not known any more: then it has to stay as it is.
     ///
     /// # Errors
     /// `Poisoned`; those of sealing, and of the medium while writing.
@@ -293,23 +305,24 @@ impl BlobFiles {
         let Ok(frames) = with_scratch(|scratch| reader.frames(pointer, scratch)) else {
             return Ok(None);
         };
-        let frame_log2 = pointer.shape.frame_log2;
-        let frame_len = 1 << frame_log2;
-        let (mut position, mut unreadable) = (0, false);
-        let copied = self.stage_for(
-            Purpose::Move,
-            frame_log2,
-            Effort::Normal,
-            &mut |piece, scratch| {
-                let range = (position, frame_len);
-                let read = reader.read(pointer.shape, &frames, range, scratch, piece);
-                unreadable |= read.is_err();
-                position += piece.len() as u64;
-                read
-            },
-        );
-        if unreadable { Ok(None) } else { copied }
+        let (shape, count) = (pointer.shape, frames.len());
+        let mut writer = ValueWriter::new(self, Purpose::Move, shape.frame_log2)?;
+        let mut written = Ok(());
+        let read = reader.each_packed(shape, &frames, &mut |index, expect, body| {
+            if written.is_ok() {
+                written = writer.push_packed(expect, body, count - index as usize);
+            }
+        });
+        written?;
+        match read {
+            Ok(()) => with_scratch(|scratch| writer.finish(scratch)).map(Some),
+            Err(_) => Ok(None),
+        }
     }
+}
+
+const fn last_flag(is_last: bool) -> u8 {
+    if is_last { FLAG_LAST } else { 0 }
 }
 
 /// The frame length of noise, as its logarithm: the shortest that leaves all frames in the pointer.

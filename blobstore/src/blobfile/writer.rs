@@ -10,13 +10,16 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use coffer_engine::block::{FileContext, ORDINAL_MAX, Sealed};
 use coffer_engine::env::File;
 use coffer_engine::file::{FileRoot, RootHasher, seal_footer};
 use coffer_engine::sync::Mutex;
 use coffer_engine::{Error, ErrorKind, FileId, FileKind, Result};
+
+/// Longest stretch between two syncs that makes zeros ahead worth writing.
+const SYNC_STRETCH_MAX: u64 = 256 << 10;
 
 /// A blob file that is being written.
 pub(crate) struct BlobWriter {
@@ -30,6 +33,8 @@ pub(crate) struct BlobWriter {
     /// Bytes that are durable; changed under the lock of the sync.
     synced_len: AtomicU64,
     syncing: Mutex<()>,
+    /// Little was appended between the last two syncs: a length that grows costs more than the bytes.
+    syncs_often: AtomicBool,
     claim_count: AtomicUsize,
     live_len: AtomicU64,
 }
@@ -65,6 +70,7 @@ impl BlobWriter {
             len: AtomicU64::new(len),
             synced_len: AtomicU64::new(len),
             syncing: Mutex::new(()),
+            syncs_often: AtomicBool::new(false),
             claim_count: AtomicUsize::new(0),
             live_len: AtomicU64::new(0),
         })
@@ -126,7 +132,12 @@ impl BlobWriter {
 
     /// Appends all of `bytes` or, where the medium is full, nothing; returns where they start.
     fn append_whole(&self, tail: &mut Tail, bytes: &[u8]) -> Result<u64> {
-        if let Err(error) = self.file.append(bytes) {
+        let reserved = if self.syncs_often.load(Ordering::Relaxed) {
+            self.file.reserve(bytes.len() as u64)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = reserved.and_then(|()| self.file.append(bytes)) {
             let is_full = error.kind() == ErrorKind::NoSpace;
             if !is_full || self.file.truncate(self.len()).is_err() {
                 tail.broken = Some(error.kind());
@@ -151,6 +162,9 @@ impl BlobWriter {
             return Ok(());
         }
         let len = self.len();
+        let stretch = len - self.synced_len.load(Ordering::Acquire);
+        let is_short = stretch <= SYNC_STRETCH_MAX;
+        self.syncs_often.store(is_short, Ordering::Relaxed);
         self.file.sync().map_err(|error| error.in_file(self.id()))?;
         self.synced_len.store(len, Ordering::Release);
         Ok(())
@@ -180,13 +194,23 @@ impl BlobWriter {
             }
         };
         let appended = if bytes.is_empty() {
-            Ok(0)
+            Ok(())
         } else {
-            self.append_whole(&mut tail, &bytes)
+            self.append_last(&mut tail, &bytes)
         };
         let bytes = if appended.is_ok() { Vec::new() } else { bytes };
         tail.footer = Some(Footer { root, bytes });
-        appended.map(|_| root)
+        appended.map(|()| root)
+    }
+
+    /// Cuts off the zeros that were written ahead, and appends the footer.
+    fn append_last(&self, tail: &mut Tail, bytes: &[u8]) -> Result<()> {
+        self.syncs_often.store(false, Ordering::Relaxed);
+        if self.file.len()? > self.len() {
+            let cut = self.file.truncate(self.len());
+            cut.map_err(|error| error.in_file(self.id()))?;
+        }
+        self.append_whole(tail, bytes).map(|_| ())
     }
 
     /// Bytes that the tree was given pointers to.

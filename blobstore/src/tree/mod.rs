@@ -7,10 +7,12 @@
 //!   one it was last opened with.
 //! - Nothing is lost by dropping an open tree but what was never synced.
 
+mod ahead;
 mod batch;
 mod collect;
 mod read;
 mod scan;
+mod shared;
 mod stream;
 mod verify;
 mod worker;
@@ -38,6 +40,7 @@ pub use batch::{BlobBatch, Staged};
 pub use collect::Garbage;
 pub use read::Window;
 pub use scan::{Scan, ValueRef, ValueView};
+pub use shared::SharedValue;
 pub use verify::VerifyReport;
 
 /// An open store.

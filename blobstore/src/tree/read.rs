@@ -7,6 +7,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use coffer_engine::block::Block;
 use coffer_engine::cache::BlockCache;
 use coffer_engine::{Error, FileId, FileKind, KeyKind, Result, Snapshot, Value};
 
@@ -62,11 +63,27 @@ impl Blob {
             .min(RESERVE_LEN_MAX);
         out.reserve(wanted as usize);
         let (shape, frames, range) = (self.pointer.shape, &self.frames, (offset, len));
-        with_scratch(|scratch| match &self.cache {
-            Some(cache) => self
-                .reader
-                .read_through(cache, shape, frames, range, scratch, out),
-            None => self.reader.read(shape, frames, range, scratch, out),
+        if self.cache.is_none() {
+            return with_scratch(|scratch| self.reader.read(shape, frames, range, scratch, out));
+        }
+        self.each_block(range, &mut |index, block| {
+            let part = shape.part(index, offset, len);
+            out.extend_from_slice(block.get(part).unwrap_or_default());
+        })
+    }
+
+    /// All frames, decoded.
+    pub(super) fn blocks(&self) -> Result<Vec<Arc<Block>>> {
+        let mut blocks = Vec::new();
+        self.each_block((0, u64::MAX), &mut |_, block| blocks.push(block))?;
+        Ok(blocks)
+    }
+
+    fn each_block(&self, range: (u64, u64), visit: &mut dyn FnMut(u64, Arc<Block>)) -> Result<()> {
+        let (cache, shape) = (self.cache.as_deref(), self.pointer.shape);
+        with_scratch(|scratch| {
+            self.reader
+                .each_block(cache, shape, &self.frames, range, scratch, visit)
         })
     }
 }
@@ -247,7 +264,7 @@ impl TreeSnapshot {
         self.core.len_of(key, Some(&self.at))
     }
 
-    pub(super) fn core(&self) -> &Core {
+    pub(super) fn core(&self) -> &Arc<Core> {
         &self.core
     }
 

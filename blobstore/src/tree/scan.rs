@@ -6,18 +6,29 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use coffer_engine::{Cursor, KeyKind, Result, Snapshot};
 
 use crate::pins::Pin;
 use crate::pointer::{self, BlobPointer};
+use crate::tree::ahead::Ahead;
 use crate::tree::read::missing_file;
-use crate::tree::{BlobTree, Core, TreeSnapshot};
+use crate::tree::{BlobTree, Core, SharedValue, TreeSnapshot};
 
 /// Walks the keys of one prefix.
 pub struct Scan {
     cursor: Cursor,
-    pin: Arc<Pin>,
+    shared: Arc<Shared>,
+    ahead: Ahead,
+}
+
+/// What a scan and the values that it met share.
+struct Shared {
+    /// Keeps the files of the values.
+    _pin: Pin,
+    /// A value was fetched from its file since the last key.
+    fetched: AtomicBool,
 }
 
 /// A value where it lies, before anything of it is copied.
@@ -25,25 +36,37 @@ pub struct Scan {
 pub struct ValueView<'a> {
     kind: KeyKind,
     bytes: &'a [u8],
+    fetched: &'a AtomicBool,
 }
 
 /// The value of a key met by a scan.
 pub struct ValueRef {
     kind: KeyKind,
     bytes: Vec<u8>,
-    _pin: Arc<Pin>,
+    shared: Arc<Shared>,
 }
 
 impl Core {
     /// `pin` was taken before `at`, or before now.
-    fn scan(&self, prefix: &[u8], from: &[u8], at: Option<&Snapshot>, pin: Pin) -> Result<Scan> {
+    fn scan(
+        self: &Arc<Self>,
+        prefix: &[u8],
+        from: &[u8],
+        at: Option<&Snapshot>,
+        pin: Pin,
+    ) -> Result<Scan> {
         let first = Bound::Included(from.max(prefix));
         let end = end_of(prefix);
-        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let cursor = self.db.range((first, end), at)?;
+        let bound = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let cursor = self.db.range((first, bound), at)?;
+        let shared = Shared {
+            _pin: pin,
+            fetched: AtomicBool::new(false),
+        };
         Ok(Scan {
             cursor,
-            pin: Arc::new(pin),
+            shared: Arc::new(shared),
+            ahead: Ahead::new(Arc::clone(self), end),
         })
     }
 }
@@ -88,10 +111,11 @@ impl Scan {
         let Some(entry) = self.cursor.next()? else {
             return Ok(None);
         };
+        self.ahead.passed(&entry.key, &self.shared.fetched);
         let value = ValueRef {
             kind: entry.kind,
             bytes: entry.value,
-            _pin: Arc::clone(&self.pin),
+            shared: Arc::clone(&self.shared),
         };
         Ok(Some((entry.key, value)))
     }
@@ -105,8 +129,16 @@ impl Scan {
         &mut self,
         show: impl FnOnce(&[u8], ValueView<'_>) -> R,
     ) -> Result<Option<R>> {
-        self.cursor
-            .next_with(|key, kind, bytes, _| show(key, ValueView { kind, bytes }))
+        let (ahead, fetched) = (&mut self.ahead, &self.shared.fetched);
+        self.cursor.next_with(|key, kind, bytes, _| {
+            ahead.passed(key, fetched);
+            let value = ValueView {
+                kind,
+                bytes,
+                fetched,
+            };
+            show(key, value)
+        })
     }
 }
 
@@ -136,15 +168,30 @@ impl<'a> ValueView<'a> {
         if let Some(value) = self.inline() {
             return Ok(value.to_vec());
         }
+        Ok(self.fetch(tree)?.to_vec())
+    }
+
+    /// The value, shared with the cache instead of copied out of it.
+    ///
+    /// # Errors
+    /// As [`ValueView::bytes`].
+    pub fn shared(&self, tree: &BlobTree) -> Result<SharedValue> {
+        match self.inline() {
+            Some(value) => Ok(SharedValue::inline(value.to_vec())),
+            None => self.fetch(tree),
+        }
+    }
+
+    fn fetch(&self, tree: &BlobTree) -> Result<SharedValue> {
         let pointer = BlobPointer::decode(self.bytes)?;
+        if let Some(cached) = tree.core.cached(&pointer) {
+            return Ok(cached);
+        }
+        self.fetched.store(true, Ordering::Relaxed);
         let file = pointer.file;
-        let blob = tree
-            .core
-            .follow(pointer)?
-            .ok_or_else(|| missing_file(file))?;
-        let mut out = Vec::new();
-        blob.read(0, u64::MAX, &mut out)?;
-        Ok(out)
+        let blob = tree.core.follow(pointer)?;
+        let blob = blob.ok_or_else(|| missing_file(file))?;
+        blob.blocks().map(SharedValue::of)
     }
 }
 
@@ -164,8 +211,11 @@ impl ValueRef {
     }
 
     fn view(&self) -> ValueView<'_> {
-        let (kind, bytes) = (self.kind, self.bytes.as_slice());
-        ValueView { kind, bytes }
+        ValueView {
+            kind: self.kind,
+            bytes: &self.bytes,
+            fetched: &self.shared.fetched,
+        }
     }
 
     /// The value.

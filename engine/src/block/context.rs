@@ -205,10 +205,7 @@ impl FileContext {
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
     ) -> Result<Sealed> {
-        if ordinal > ORDINAL_MAX {
-            let message = "the file has no ordinals left; begin a new file";
-            return Err(Error::invalid(message).in_file(self.id()));
-        }
+        self.check_ordinal(ordinal)?;
         let expect = Expect {
             kind,
             ordinal,
@@ -225,6 +222,14 @@ impl FileContext {
             }
             None => self.seal_body(&expect, plain, out),
         }
+    }
+
+    pub(super) fn check_ordinal(&self, ordinal: u32) -> Result<()> {
+        if ordinal <= ORDINAL_MAX {
+            return Ok(());
+        }
+        let message = "the file has no ordinals left; begin a new file";
+        Err(Error::invalid(message).in_file(self.id()))
     }
 
     /// Seals `plain` without compression: log records, because no handle tells their plaintext
@@ -349,18 +354,37 @@ impl FileContext {
         mut disk: Vec<u8>,
         scratch: &mut Scratch,
     ) -> Result<Block> {
-        let (opened, body, raw_len) = self.open_body(expect, &mut disk)?;
-        if expect.codec == Codec::None {
-            let (bytes, range) = (disk, body);
-            return Ok(Block {
-                bytes,
-                range,
-                opened,
-            });
+        if expect.codec != Codec::None {
+            return self.open_at(expect, &mut disk, scratch);
         }
-        let mut bytes = vec![0; raw_len];
-        scratch.decompress(&disk[body], &mut bytes)?;
-        let range = 0..raw_len;
+        let (opened, range, _) = self.open_body(expect, &mut disk)?;
+        let bytes = disk;
+        Ok(Block {
+            bytes,
+            range,
+            opened,
+        })
+    }
+
+    /// As [`FileContext::open`], from bytes that are not given away.
+    ///
+    /// # Errors
+    /// Those of [`FileContext::open`].
+    pub fn open_at(
+        &self,
+        expect: &Expect<'_>,
+        disk: &mut [u8],
+        scratch: &mut Scratch,
+    ) -> Result<Block> {
+        let (opened, body, raw_len) = self.open_body(expect, disk)?;
+        let bytes = if expect.codec == Codec::None {
+            disk[body].to_vec()
+        } else {
+            let mut bytes = vec![0; raw_len];
+            scratch.decompress(&disk[body], &mut bytes)?;
+            bytes
+        };
+        let range = 0..bytes.len();
         Ok(Block {
             bytes,
             range,
@@ -394,7 +418,7 @@ impl FileContext {
     }
 
     /// Verifies, heals and decrypts in place: where the body is, and its length decompressed.
-    fn open_body(
+    pub(super) fn open_body(
         &self,
         expect: &Expect<'_>,
         disk: &mut [u8],

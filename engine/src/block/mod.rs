@@ -15,6 +15,7 @@ pub mod blank;
 mod context;
 mod frame;
 mod handle;
+mod packed;
 mod verify;
 pub mod walk;
 
@@ -130,6 +131,31 @@ pub fn open_block(
     scratch: &mut Scratch,
 ) -> Result<Block> {
     let block = disk.and_then(|disk| context.open(expect, disk, scratch));
+    place(context, handle, expect, block)
+}
+
+/// As [`open_block`], from bytes that are the caller's; what they hold afterwards is open.
+///
+/// # Errors
+/// As [`read_block`].
+pub fn open_block_at(
+    context: &FileContext,
+    handle: &BlockHandle,
+    expect: &Expect<'_>,
+    disk: &mut [u8],
+    scratch: &mut Scratch,
+) -> Result<Block> {
+    let block = context.open_at(expect, disk, scratch);
+    place(context, handle, expect, block)
+}
+
+/// Says where a block lies that could not be opened, and tells of one that was repaired.
+fn place(
+    context: &FileContext,
+    handle: &BlockHandle,
+    expect: &Expect<'_>,
+    block: Result<Block>,
+) -> Result<Block> {
     let placed = |error: Error| {
         let part = expect.kind.name();
         error.in_file(context.id()).at(handle.offset).part(part)

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 
 use crate::cursor::merge::MergeCursor;
 use crate::entry::{Entry, EntryCursor};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::SeqNo;
 use crate::version::Version;
 
@@ -20,7 +20,15 @@ pub struct Changes {
     since: SeqNo,
     last_seqno: SeqNo,
     is_complete: bool,
-    is_started: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Walking,
+    /// The cursors beneath may have passed what could not be read.
+    Failed,
 }
 
 impl Changes {
@@ -37,7 +45,7 @@ impl Changes {
             since,
             last_seqno,
             is_complete,
-            is_started: false,
+            state: State::New,
         }
     }
 
@@ -57,18 +65,30 @@ impl Changes {
     /// The next entry; its kind may be a tombstone.
     ///
     /// # Errors
-    /// `Corruption`, `Authentication`, `Io`: bytes of the store cannot be read.
+    /// `Corruption`, `Authentication`, `Io`: bytes of the store cannot be read. The scan is over then:
+    /// `Canceled` from the next call on.
     #[expect(
         clippy::should_implement_trait,
         reason = "an iterator cannot be asked again after an error"
     )]
     pub fn next(&mut self) -> Result<Option<Entry>> {
-        if self.is_started {
-            self.merge.next()?;
-        } else {
-            self.merge.seek_first()?;
-            self.is_started = true;
+        let result = self.step();
+        if result.is_err() {
+            self.state = State::Failed;
         }
+        result
+    }
+
+    fn step(&mut self) -> Result<Option<Entry>> {
+        match self.state {
+            State::New => self.merge.seek_first()?,
+            State::Walking => self.merge.next()?,
+            State::Failed => {
+                let message = "this scan failed and may have passed something; begin another one";
+                return Err(Error::canceled(message));
+            }
+        }
+        self.state = State::Walking;
         while let Some(entry) = self.merge.current() {
             if entry.seqno > self.since && entry.seqno <= self.last_seqno {
                 entry.verify()?;

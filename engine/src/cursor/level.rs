@@ -86,7 +86,7 @@ impl LevelCursor {
     }
 
     fn skip_ahead(&mut self) -> Result<()> {
-        while self.table.is_some() && self.current().is_none() {
+        while self.table.as_ref().is_some_and(|table| !table.is_placed()) {
             if let Some(table) = self.open(self.index + 1)? {
                 table.seek_first()?;
             }
@@ -95,7 +95,7 @@ impl LevelCursor {
     }
 
     fn skip_back(&mut self) -> Result<()> {
-        while self.table.is_some() && self.current().is_none() {
+        while self.table.as_ref().is_some_and(|table| !table.is_placed()) {
             if let Some(table) = self.open(self.index.wrapping_sub(1))? {
                 table.seek_last()?;
             }

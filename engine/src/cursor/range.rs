@@ -37,7 +37,7 @@ enum Gap {
 enum Travel {
     /// Anywhere.
     Unplaced,
-    /// At the first entry behind the gap, or at versions of the key just returned.
+    /// On the key just returned.
     Ahead,
     /// At the last entry before the gap.
     Back,
@@ -152,7 +152,7 @@ impl Cursor {
         show: impl FnOnce(&[u8], KeyKind, &[u8], SeqNo) -> R,
     ) -> Result<Option<R>> {
         if self.travel == Travel::Ahead {
-            self.skip_versions()?;
+            self.merge.next()?;
         } else {
             match (self.gap, &self.range.0) {
                 (Gap::Start, Bound::Included(key)) => self.merge.seek(key, SEQNO_MAX)?,
@@ -164,6 +164,8 @@ impl Cursor {
             }
             self.travel = Travel::Ahead;
         }
+        // Older versions of this key are stepped over; after some steps the cursor seeks.
+        let mut passed = (self.gap == Gap::After).then_some(0);
         loop {
             let Some(entry) = self
                 .merge
@@ -173,32 +175,35 @@ impl Cursor {
                 self.seek_last();
                 return Ok(None);
             };
+            if let Some(steps) = &mut passed
+                && entry.key == self.key
+            {
+                *steps += 1;
+                if *steps < STEPS_MAX {
+                    self.merge.next()?;
+                } else {
+                    self.merge.seek(&self.key, 0)?;
+                }
+                continue;
+            }
             if entry.seqno > self.seqno {
                 self.merge.next()?;
                 continue;
             }
             entry.verify()?;
+            // An error from here on leaves the cursor before this key.
             self.key.clear();
             self.key.extend_from_slice(entry.key);
+            self.gap = Gap::Before;
             if entry.kind == KeyKind::Delete || self.shade.hides(&self.key, entry.seqno)? {
-                self.skip_versions()?;
+                passed = Some(0);
+                self.merge.next()?;
                 continue;
             }
             let shown = show(entry.key, entry.kind, entry.value, entry.seqno);
             self.gap = Gap::After;
             return Ok(Some(shown));
         }
-    }
-
-    /// Moves behind all versions of `key`, on one of which the merged cursor may stand.
-    fn skip_versions(&mut self) -> Result<()> {
-        for _ in 0..STEPS_MAX {
-            match self.merge.current() {
-                Some(entry) if entry.key == self.key => self.merge.next()?,
-                _ => return Ok(()),
-            }
-        }
-        self.merge.seek(&self.key, 0)
     }
 
     fn step_back(&mut self) -> Result<Option<Entry>> {
@@ -222,8 +227,10 @@ impl Cursor {
                 self.seek_first();
                 return Ok(None);
             };
+            // An error from here on leaves the cursor behind this key.
             self.key.clear();
             self.key.extend_from_slice(entry.key);
+            self.gap = Gap::After;
             if let Some(found) = self.newest_going_back()? {
                 self.gap = Gap::Before;
                 return Ok(Some(found));

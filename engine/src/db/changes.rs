@@ -47,7 +47,7 @@ impl Db {
         for (_, table) in view.version.tables() {
             if table.meta().last_seqno > since {
                 let reader = table.reader(&self.opener)?;
-                children.push(Box::new(NewerCursor::new(reader, since)?));
+                children.push(Box::new(NewerCursor::new(Arc::clone(reader), since)?));
             }
         }
         Ok(Changes::new(

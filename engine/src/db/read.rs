@@ -90,7 +90,10 @@ impl Db {
         let view = self.super_version();
         let seqno = self.seqno_of(at);
         let mut children: Vec<BoxCursor> = Vec::new();
-        children.push(Box::new(view.memtable.cursor()));
+        // What comes into an empty one from now on is newer than this cursor.
+        if !view.memtable.is_empty() {
+            children.push(Box::new(view.memtable.cursor()));
+        }
         for immutable in &view.immutables {
             children.push(Box::new(immutable.memtable.cursor()));
         }

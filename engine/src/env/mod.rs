@@ -96,6 +96,11 @@ pub trait File: Send + Sync {
         let _ = len;
         Ok(())
     }
+    /// These bytes will be read soon: a medium that can fetch them meanwhile does. A hint, which
+    /// takes next to no time and never fails.
+    fn will_read(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
     /// Makes contents and length durable.
     fn sync(&self) -> Result<()>;
     /// Cuts the file to `len` bytes.

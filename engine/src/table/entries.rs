@@ -204,7 +204,13 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
         })
     }
 
+    /// Is there an entry under the cursor?
+    pub(super) const fn is_placed(&self) -> bool {
+        self.offset < self.entries_len
+    }
+
     /// The entry under the cursor.
+    #[inline]
     pub(crate) fn current(&self) -> Option<EntryRef<'_>> {
         if self.offset >= self.entries_len {
             return None;

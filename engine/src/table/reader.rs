@@ -8,13 +8,14 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use spin::Once;
+
 use crate::block::{Block, BlockHandle, BlockKind};
 use crate::cache::{Cache, Rounds};
 use crate::codec::Reader;
 use crate::entry::{EntryCursor, EntryRef, Value};
 use crate::error::{Error, Result};
 use crate::filter::may_contain;
-use crate::sync::RwLock;
 use crate::table::entries::EntriesCursor;
 use crate::table::extra::{Bounds, Sections};
 use crate::table::index::{Partition, Partitions, decode_meta, partition_for};
@@ -35,14 +36,14 @@ impl AsRef<[u8]> for Pinned {
 /// A table that is part of a version; its file is opened when it is first needed.
 pub(crate) struct LiveTable {
     meta: TableMeta,
-    reader: RwLock<Option<Arc<TableReader>>>,
+    reader: Once<Arc<TableReader>>,
 }
 
 impl LiveTable {
     pub(crate) fn new(meta: TableMeta) -> Arc<Self> {
         Arc::new(Self {
             meta,
-            reader: RwLock::new(None),
+            reader: Once::new(),
         })
     }
 
@@ -50,14 +51,13 @@ impl LiveTable {
         &self.meta
     }
 
-    /// The open table.
-    pub(crate) fn reader(&self, opener: &TableOpener) -> Result<Arc<TableReader>> {
-        if let Some(reader) = &*self.reader.read() {
-            return Ok(Arc::clone(reader));
+    /// The open table. Two who need it first may open it twice; one of them is kept.
+    pub(crate) fn reader(&self, opener: &TableOpener) -> Result<&Arc<TableReader>> {
+        if let Some(reader) = self.reader.get() {
+            return Ok(reader);
         }
         let reader = Arc::new(TableReader::open(opener, &self.meta)?);
-        let mut slot = self.reader.write();
-        Ok(Arc::clone(slot.get_or_insert(reader)))
+        Ok(self.reader.call_once(|| reader))
     }
 }
 
@@ -416,9 +416,14 @@ impl TableCursor {
         }
     }
 
+    /// Is there an entry under the cursor?
+    pub(crate) fn is_placed(&self) -> bool {
+        self.data.as_ref().is_some_and(EntriesCursor::is_placed)
+    }
+
     /// Goes on to later blocks until the cursor stands on an entry.
     fn skip_ahead(&mut self) -> Result<()> {
-        while self.index.is_some() && self.current().is_none() {
+        while self.index.is_some() && !self.is_placed() {
             let found = self.move_index(EntriesCursor::next)?
                 || (self.open_partition(self.partition + 1)?
                     && self.move_index(EntriesCursor::seek_first)?);
@@ -431,7 +436,7 @@ impl TableCursor {
 
     /// Goes back to earlier blocks until the cursor stands on an entry.
     fn skip_back(&mut self) -> Result<()> {
-        while self.index.is_some() && self.current().is_none() {
+        while self.index.is_some() && !self.is_placed() {
             let before = self.partition.wrapping_sub(1);
             let found = self.move_index(EntriesCursor::prev)?
                 || (self.open_partition(before)? && self.move_index(EntriesCursor::seek_last)?);

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use coffer_blobstore::{
-    BlobBatch, BlobTree, Compression, Credential, KdfCost, OpenOptions, Preset, StoreOptions,
-    ValueView, env,
+    BlobBatch, BlobTree, Compression, Credential, KdfCost, OpenOptions, Preset, SharedValue,
+    StoreOptions, ValueView, env,
 };
 
 use crate::failure::{Context, Outcome};
@@ -72,6 +72,13 @@ pub(super) fn open(
     Ok(Box::new(Coffer(tree.context("coffer")?)))
 }
 
+fn show(value: &SharedValue, look: &mut Look<'_>) -> Outcome<()> {
+    match value.as_slice() {
+        Some(bytes) => look(&[bytes]),
+        None => look(&value.parts().collect::<Vec<_>>()),
+    }
+}
+
 impl Engine for Coffer {
     fn put(&self, key: &[u8], value: &[u8], sync: bool) -> Outcome<()> {
         if !sync {
@@ -83,24 +90,25 @@ impl Engine for Coffer {
     }
 
     fn get(&self, key: &[u8], look: &mut Look<'_>) -> Outcome<bool> {
-        match self.0.get(key).context("get")? {
-            Some(value) => look(&value).map(|()| true),
+        match self.0.shared(key).context("get")? {
+            Some(value) => show(&value, look).map(|()| true),
             None => Ok(false),
         }
     }
 
     fn scan(&self, with_values: bool, look: &mut LookEntry<'_>) -> Outcome<()> {
         let mut scan = self.0.scan(&[], &[]).context("scan")?;
-        let mut show = |key: &[u8], value: ValueView<'_>| {
+        let mut visit = |key: &[u8], value: ValueView<'_>| {
             if !with_values {
                 look(key, Seen::Len(value.value_len().context("scan")?))
             } else if let Some(bytes) = value.inline() {
-                look(key, Seen::Value(bytes))
+                look(key, Seen::Value(&[bytes]))
             } else {
-                look(key, Seen::Value(&value.bytes(&self.0).context("scan")?))
+                let value = value.shared(&self.0).context("scan")?;
+                show(&value, &mut |parts| look(key, Seen::Value(parts)))
             }
         };
-        while let Some(seen) = scan.next_with(&mut show).context("scan")? {
+        while let Some(seen) = scan.next_with(&mut visit).context("scan")? {
             seen?;
         }
         Ok(())

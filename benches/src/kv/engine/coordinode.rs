@@ -169,7 +169,7 @@ impl Engine for Coordinode {
             .get(key, lsm_tree::SeqNo::MAX)
             .context("get")?
         {
-            Some(value) => look(&value).map(|()| true),
+            Some(value) => look(&[&*value]).map(|()| true),
             None => Ok(false),
         }
     }
@@ -178,7 +178,7 @@ impl Engine for Coordinode {
         for guard in self.shared.tree.iter(lsm_tree::SeqNo::MAX, None) {
             if with_values {
                 let (key, value) = guard.into_inner().context("scan")?;
-                look(&key, Seen::Value(&value))?;
+                look(&key, Seen::Value(&[&*value]))?;
             } else {
                 look(&guard.key().context("scan")?, Seen::Key)?;
             }

@@ -63,7 +63,7 @@ impl Engine for Fjall {
 
     fn get(&self, key: &[u8], look: &mut Look<'_>) -> Outcome<bool> {
         match self.keyspace.get(key).context("get")? {
-            Some(value) => look(&value).map(|()| true),
+            Some(value) => look(&[&*value]).map(|()| true),
             None => Ok(false),
         }
     }
@@ -73,7 +73,7 @@ impl Engine for Fjall {
         for guard in snapshot.iter(&self.keyspace) {
             if with_values {
                 let (key, value) = guard.into_inner().context("scan")?;
-                look(&key, Seen::Value(&value))?;
+                look(&key, Seen::Value(&[&*value]))?;
             } else {
                 look(&guard.key().context("scan")?, Seen::Key)?;
             }

@@ -33,16 +33,16 @@ pub const INLINE_LEN_MAX: usize = 4 << 10;
 #[cfg(feature = "peers")]
 const ROOT_KEY: [u8; 32] = [7; 32];
 
-/// A look at what was read.
-pub type Look<'a> = dyn FnMut(&[u8]) -> Outcome<()> + 'a;
+/// A look at what was read, in parts that lie one behind the other.
+pub type Look<'a> = dyn FnMut(&[&[u8]]) -> Outcome<()> + 'a;
 /// A look at a key, and at its value or, where only sizes are asked for, its length.
 pub type LookEntry<'a> = dyn FnMut(&[u8], Seen<'_>) -> Outcome<()> + 'a;
 
 /// What a scan shows of a value.
 #[derive(Debug, Clone, Copy)]
 pub enum Seen<'a> {
-    /// The value.
-    Value(&'a [u8]),
+    /// The value, in parts that lie one behind the other.
+    Value(&'a [&'a [u8]]),
     /// Its length alone.
     Len(u64),
     /// Nothing: the engine cannot tell the length without reading the value.
@@ -139,7 +139,7 @@ pub fn get<E: Engine + ?Sized>(
     number: u64,
     latest: u64,
 ) -> Outcome<()> {
-    let look = &mut |value: &[u8]| corpus.check(number, 0..=latest, value);
+    let look = &mut |value: &[&[u8]]| corpus.check(number, 0..=latest, value);
     if engine.get(&key(number), look)? {
         return Ok(());
     }

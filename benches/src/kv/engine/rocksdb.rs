@@ -77,7 +77,7 @@ impl Engine for RocksDb {
 
     fn get(&self, key: &[u8], look: &mut Look<'_>) -> Outcome<bool> {
         match self.db.get_pinned(key).context("get")? {
-            Some(value) => look(&value).map(|()| true),
+            Some(value) => look(&[&*value]).map(|()| true),
             None => Ok(false),
         }
     }
@@ -86,7 +86,7 @@ impl Engine for RocksDb {
         if with_values {
             for entry in self.db.iterator(IteratorMode::Start) {
                 let (key, value) = entry.context("scan")?;
-                look(&key, Seen::Value(&value))?;
+                look(&key, Seen::Value(&[&*value]))?;
             }
             return Ok(());
         }

@@ -41,7 +41,7 @@ async fn put(tree: &Tree, key: &[u8], value: &[u8], sync: bool) -> Outcome<()> {
 fn get(tree: &Tree, key: &[u8], look: &mut Look<'_>) -> Outcome<bool> {
     let transaction = tree.begin_with_mode(Mode::ReadOnly).context("begin")?;
     match transaction.get(key).context("get")? {
-        Some(value) => look(&value).map(|()| true),
+        Some(value) => look(&[&*value]).map(|()| true),
         None => Ok(false),
     }
 }
@@ -54,7 +54,7 @@ async fn run_feed(tree: Arc<Tree>, mut feed: Feed, sync: bool) -> Outcome<()> {
                 put(&tree, &key(number), value, sync).await?;
             }
             Op::Get(number, latest) => {
-                let check = &mut |value: &[u8]| feed.corpus.check(number, 0..=latest, value);
+                let check = &mut |value: &[&[u8]]| feed.corpus.check(number, 0..=latest, value);
                 if !get(&tree, &key(number), check)? {
                     return Err(Failure::new(format!("key {number} is missing")));
                 }
@@ -139,7 +139,7 @@ impl Engine for SurrealKv {
         while entries.valid() {
             if with_values {
                 let value = entries.value_ref().context("value")?;
-                look(entries.key().user_key(), Seen::Value(&value))?;
+                look(entries.key().user_key(), Seen::Value(&[&*value]))?;
             } else {
                 look(entries.key().user_key(), Seen::Key)?;
             }

@@ -71,9 +71,7 @@ impl OsFile {
     fn read_ahead(&self, offset: u64, len: usize) {
         let next = self.ahead.lock().note(offset, len);
         if let Some(next) = next {
-            let len = NonZeroU64::new(next.end - next.start);
-            // A hint: a system that does not take it reads later.
-            let _ = fs::fadvise(&self.fd, next.start, len, Advice::WillNeed);
+            self.will_read(next.start, next.end - next.start);
         }
     }
 
@@ -126,6 +124,11 @@ impl File for OsFile {
             }
         }
         Ok(filled)
+    }
+
+    fn will_read(&self, offset: u64, len: u64) {
+        // A system that does not take the hint reads later.
+        let _ = fs::fadvise(&self.fd, offset, NonZeroU64::new(len), Advice::WillNeed);
     }
 
     fn append(&self, bytes: &[u8]) -> Result<()> {
