@@ -9,7 +9,9 @@ use crate::stores;
 use coffer_blobstore::BlobTree;
 use coffer_engine::Ecc;
 use coffer_engine::env::Env;
-use coffer_fusefs::attr::{Attr, Caller, Handle, Kind, OpenFlags, ROOT, RenameFlags, WriteFlags};
+use coffer_fusefs::attr::{
+    Allocate, Attr, Caller, Handle, Kind, OpenFlags, ROOT, RenameFlags, WriteFlags,
+};
 use coffer_fusefs::{FileSystem, FsResult, MountOptions, path};
 use coffer_tests::crash::CrashFs;
 use coffer_tests::random::Rng;
@@ -160,6 +162,30 @@ impl Run {
         self.finish((attr, handle), file)
     }
 
+    /// Makes a file zeros, as a whole or in part.
+    fn punch(&mut self) -> Option<(usize, usize)> {
+        let (name, file) = self.some_file()?;
+        let mut bytes = self.contents[file].last().unwrap().clone();
+        let range = match self.rng.chance(50) {
+            true => 0..1 << 20,
+            false => bytes.len() / 3..bytes.len() / 2 + 1,
+        };
+        let end = range.end.min(bytes.len());
+        bytes[range.start..end].fill(0);
+        self.contents[file].push(bytes);
+        let attr = path::resolve(&self.fs, name.as_bytes()).unwrap();
+        let flags = OpenFlags {
+            write: true,
+            ..OpenFlags::default()
+        };
+        let handle = self.fs.open_file(&CALLER, attr.ino, flags).unwrap();
+        let range = range.start as u64..range.end as u64;
+        self.fs
+            .fallocate(&CALLER, attr.ino, handle, range, Allocate::PunchHole)
+            .unwrap();
+        self.finish((attr, handle), file)
+    }
+
     /// Notes every content on the way to `bytes`, one for each write call.
     fn add_contents(&mut self, file: usize, bytes: &[u8], from: usize) {
         let mut end = from;
@@ -224,13 +250,14 @@ impl Run {
         let start = self.medium.change_count();
         let mut synced = None;
         let mut is_synced = false;
-        match self.rng.below(12) {
+        match self.rng.below(14) {
             0..=3 => synced = self.create(),
             4 | 5 => synced = self.overwrite(),
             6 | 7 => self.rename(),
             8 => self.unlink(),
             9 => self.mkdir(),
-            10 => {
+            10 | 11 => synced = self.punch(),
+            12 => {
                 self.fs.fsyncdir(ROOT).unwrap();
                 is_synced = true;
             }
