@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::hook::IndirectHook;
 use crate::memtable::Memtable;
 use crate::options::Options;
-use crate::table::{Lineage, TableOpener, TableWriter};
+use crate::table::{Helper, Lineage, SealQueue, TableOpener, TableWriter};
 use crate::tombstone::{FragmentSource, Sweep};
 use crate::types::{FileId, FileKind, SeqNo};
 use crate::version::VersionEdit;
@@ -43,7 +43,7 @@ impl Db {
         let waits = |old: &Arc<Immutable>| old.last_seqno <= target;
         let mut flushed = Ok(true);
         while flushed.is_ok() && self.super_version().immutables.last().is_some_and(waits) {
-            flushed = self.flush_oldest();
+            flushed = self.flush_oldest(true);
         }
         self.end_flush(turn);
         flushed.map(drop)
@@ -62,7 +62,7 @@ impl Db {
         }
         match self.flushing.try_take() {
             Some(turn) => {
-                let flushed = self.flush_oldest();
+                let flushed = self.flush_oldest(false);
                 self.end_flush(turn);
                 flushed
             }
@@ -70,8 +70,8 @@ impl Db {
         }
     }
 
-    /// REQUIRES: the turn to flush.
-    fn flush_oldest(&self) -> Result<bool> {
+    /// REQUIRES: the turn to flush. `is_awaited`: nothing else goes on before it ends.
+    fn flush_oldest(&self, is_awaited: bool) -> Result<bool> {
         let Some(immutable) = self.super_version().immutables.last().cloned() else {
             return Ok(false);
         };
@@ -83,6 +83,7 @@ impl Db {
             hook: self.hook.as_deref(),
             obsolete: self.obsolete_numbers(),
             sync: &|file| self.poison_on(file.sync()),
+            is_awaited: is_awaited || self.opener.env.spawner.parallelism() > 2,
         };
         let output = flush.write(&immutable.memtable, snapshots, &mut number)?;
         if output.has_pointers {
@@ -137,6 +138,9 @@ impl Db {
     }
 }
 
+/// Memtables from this length on are worth a thread that helps.
+const SHARED_LEN_MIN: usize = 1 << 20;
+
 /// Writes the table of a memtable: for a running store and for recovery.
 pub(crate) struct Flush<'a> {
     pub(crate) opener: &'a TableOpener,
@@ -146,6 +150,8 @@ pub(crate) struct Flush<'a> {
     pub(crate) obsolete: Vec<u64>,
     /// Makes a whole table durable.
     pub(crate) sync: &'a dyn Fn(&dyn File) -> Result<()>,
+    /// Nothing else goes on before it ends: another thread may help.
+    pub(crate) is_awaited: bool,
 }
 
 impl Flush<'_> {
@@ -162,21 +168,25 @@ impl Flush<'_> {
             sources.push(Box::new(memtable.fragments()));
         }
         let ranges = Sweep::new(sources, &[], None)?;
-        self.write_from(&mut cursor, ranges, snapshots, number)
+        let seals = SealQueue::new(&self.opener.scratches);
+        let is_worth_it = self.is_awaited && memtable.byte_len() >= SHARED_LEN_MIN;
+        let spawner = &*self.opener.env.spawner;
+        let _helper = is_worth_it.then(|| Helper::at(&seals, spawner));
+        self.write_from(&mut cursor, ranges, (snapshots, &seals), number)
     }
 
     fn write_from(
         &self,
         cursor: &mut dyn EntryCursor,
         ranges: Sweep,
-        snapshots: Vec<SeqNo>,
+        (snapshots, seals): (Vec<SeqNo>, &Arc<SealQueue>),
         number: &mut dyn FnMut() -> u64,
     ) -> Result<Output> {
         let mut numbers = Vec::new();
         let mut new_table = || {
             let number = number();
             numbers.push(number);
-            let sink = self.opener.create(number)?;
+            let sink = self.opener.create(number)?.sealed_at(seals);
             let lineage = Lineage {
                 obsolete: self.obsolete.clone(),
                 ..Lineage::default()

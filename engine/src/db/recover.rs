@@ -82,6 +82,7 @@ impl Db {
             hook: hook.as_deref(),
             obsolete: Vec::new(),
             sync: &|file| file.sync(),
+            is_awaited: true,
         };
         Replay {
             place: &place,

@@ -335,6 +335,7 @@ impl Repair<'_> {
             hook: None,
             obsolete: Vec::new(),
             sync: &|file| file.sync(),
+            is_awaited: true,
         };
         let mut number = || self.next_number.fetch_add(1, Ordering::Relaxed);
         let output = flush.write(memtable, Vec::new(), &mut number)?;

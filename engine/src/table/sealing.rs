@@ -4,6 +4,7 @@
 //! - A block is sealed once: whoever claims it first does it, all others pass it over.
 //! - What comes out does not depend on who sealed it, nor on how many help.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,8 +13,12 @@ use core::time::Duration;
 
 use crate::block::{BlockKind, FileContext, Sealed};
 use crate::compress::ScratchPool;
+use crate::env::{Spawner, Task};
 use crate::error::{Error, Result};
 use crate::sync::{Condvar, Mutex};
+
+/// How long a helper sleeps that nobody wakes.
+const HELPER_NAP: Duration = Duration::from_millis(100);
 
 /// A block that is to be sealed.
 pub(super) struct SealJob {
@@ -203,6 +208,37 @@ impl SealQueue {
                 job.run(&self.scratches);
             }
             between();
+        }
+    }
+}
+
+/// A thread that seals for one writer; sent home when this is dropped.
+pub(crate) struct Helper {
+    queue: Arc<SealQueue>,
+    task: Option<Box<dyn Task>>,
+}
+
+impl Helper {
+    /// A helper at `queue`, which has no other; without a thread where the environment has none to
+    /// spare.
+    pub(crate) fn at(queue: &Arc<SealQueue>, spawner: &dyn Spawner) -> Self {
+        let task = (spawner.parallelism() > 1).then(|| {
+            let queue = Arc::clone(queue);
+            let work = move || queue.help(HELPER_NAP, &mut || ());
+            spawner.spawn("coffer-seal", Box::new(work))
+        });
+        Self {
+            queue: Arc::clone(queue),
+            task: task.flatten(),
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(task) = self.task.take() {
+            task.join();
         }
     }
 }

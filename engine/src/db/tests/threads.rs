@@ -279,3 +279,70 @@ fn a_closing_store_takes_nothing_that_its_last_flush_would_miss() {
     db.close().unwrap();
     assert_eq!(*listener.kinds.lock(), [Err(ErrorKind::Canceled)]);
 }
+
+/// Lends threads, and counts them.
+struct Lender {
+    parallelism: usize,
+    count: AtomicUsize,
+}
+
+impl crate::env::Spawner for Lender {
+    fn spawn(&self, name: &'static str, work: Box<dyn FnOnce() + Send>) -> Option<Box<dyn Task>> {
+        assert_eq!(name, "coffer-seal");
+        self.count.fetch_add(1, Ordering::AcqRel);
+        os::spawner().spawn(name, work)
+    }
+
+    fn parallelism(&self) -> usize {
+        self.parallelism
+    }
+}
+
+/// A flush and a recovery that somebody waits for lend a second thread to seal blocks, where there is one, and
+/// the same table comes out.
+#[test]
+fn a_long_flush_is_shared_where_somebody_waits_for_it() {
+    let mut tables = Vec::new();
+    for parallelism in [1, 2] {
+        let fs = MemFs::new();
+        let lender = Arc::new(Lender {
+            parallelism,
+            count: AtomicUsize::new(0),
+        });
+        let open = || {
+            let mut env = mem::env_over(fs.clone(), 7);
+            env.spawner = lender.clone();
+            let options = Options::default();
+            Db::open(env, Arc::new(NoKeys), StoreId([1; 16]), options, None).unwrap()
+        };
+        let write = |db: &Db, round: u64| {
+            let mut batch = WriteBatch::new();
+            for number in 0..3000_u64 {
+                let value = (number * 31 + round).to_le_bytes().repeat(60);
+                batch.put(&(number * 7919 % 3000).to_be_bytes(), &value);
+            }
+            db.write(batch, WriteOptions { sync: true }).unwrap();
+        };
+        let db = open();
+        write(&db, 1);
+        db.flush().unwrap();
+        assert_eq!(lender.count.load(Ordering::Acquire), parallelism - 1);
+        write(&db, 2);
+        drop(db);
+        let db = open();
+        assert_eq!(lender.count.load(Ordering::Acquire), 2 * (parallelism - 1));
+        let value = db
+            .get(&(7919_u64 % 3000).to_be_bytes(), None)
+            .unwrap()
+            .unwrap();
+        assert_eq!(value.bytes, 33_u64.to_le_bytes().repeat(60));
+        let ids = fs.list().unwrap().into_iter();
+        let ids = ids.filter(|id| id.kind == FileKind::Table);
+        tables.push(
+            ids.map(|id| fs.contents(id).unwrap().len())
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(tables[0].len(), 2);
+    assert_eq!(tables[0], tables[1]);
+}
