@@ -7,7 +7,7 @@
 //! - All of it is a hint: what fails here is met again, and told, by whoever reads the value.
 
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Bound;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,8 @@ const STEP_COUNT: usize = 4;
 
 /// Goes before a scan.
 pub(super) struct Ahead {
-    core: Arc<Core>,
+    /// A scan that is left alone does not keep the store open.
+    core: Weak<Core>,
     /// Where the scan ends.
     end: Option<Vec<u8>>,
     /// Behind the last key that was looked at.
@@ -37,9 +38,9 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    pub(super) const fn new(core: Arc<Core>, end: Option<Vec<u8>>) -> Self {
+    pub(super) fn new(core: &Arc<Core>, end: Option<Vec<u8>>) -> Self {
         Self {
-            core,
+            core: Arc::downgrade(core),
             end,
             cursor: None,
             lens: VecDeque::new(),
@@ -63,16 +64,19 @@ impl Ahead {
     }
 
     fn go_on(&mut self, key: &[u8]) {
+        let Some(core) = self.core.upgrade() else {
+            return;
+        };
         if self.cursor.is_none() {
             let end = self.end.as_deref();
             let end = end.map_or(Bound::Unbounded, Bound::Excluded);
-            self.cursor = self.core.db.range((Bound::Excluded(key), end), None).ok();
+            self.cursor = core.db.range((Bound::Excluded(key), end), None).ok();
         }
         for _ in 0..STEP_COUNT {
             if self.lens.len() >= COUNT_MAX || self.len >= LEN_MAX {
                 return;
             }
-            let (core, Some(cursor)) = (&self.core, &mut self.cursor) else {
+            let Some(cursor) = &mut self.cursor else {
                 return;
             };
             let looked = cursor.next_with(|_, kind, bytes, _| match kind {

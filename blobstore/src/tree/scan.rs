@@ -66,7 +66,7 @@ impl Core {
         Ok(Scan {
             cursor,
             shared: Arc::new(shared),
-            ahead: Ahead::new(Arc::clone(self), end),
+            ahead: Ahead::new(self, end),
         })
     }
 }

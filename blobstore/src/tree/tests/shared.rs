@@ -218,3 +218,15 @@ fn a_scan_that_fetches_ahead_shows_what_it_saw_when_it_began() {
     }
     assert_eq!(count, 300);
 }
+
+#[test]
+fn a_scan_that_is_left_over_does_not_keep_the_store() {
+    let (mut world, tree) = World::new();
+    tree.put(b"k", &value(5000, 1)).unwrap();
+    let mut scan = tree.scan(b"", b"").unwrap();
+    drop(tree);
+    let tree = world.open().unwrap();
+    let (key, _) = scan.next().unwrap().unwrap();
+    assert_eq!(key, b"k");
+    drop(tree);
+}
