@@ -29,6 +29,7 @@ const HEAD_LEN: usize = 8 + 4 + 1 + 4;
 pub struct WriteBatch {
     ops: Vec<u8>,
     digests: Vec<u32>,
+    range_count: usize,
     oversized: bool,
 }
 
@@ -90,6 +91,7 @@ impl WriteBatch {
 
     fn push(&mut self, kind: KeyKind, key: &[u8], value: &[u8]) {
         let (key_len_max, value_len_max) = lens_max(kind);
+        self.range_count += usize::from(kind == KeyKind::DeleteRange);
         self.oversized |= key.len() > key_len_max || value.len() > value_len_max;
         self.ops.reserve(key.len() + value.len() + 11);
         self.ops.push(kind as u8);
@@ -98,6 +100,11 @@ impl WriteBatch {
         self.ops.extend_from_slice(key);
         self.ops.extend_from_slice(value);
         self.digests.push(content_digest(kind, key, value));
+    }
+
+    /// How many operations delete a range.
+    pub(crate) const fn range_count(&self) -> usize {
+        self.range_count
     }
 
     /// Refuses keys and values that are too long.

@@ -8,7 +8,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::error::Result;
+use crate::log::Record;
+use crate::types::KeyKind;
 use crate::version::AnnexUpdates;
+use crate::wal::batches;
 
 /// The layer above, as flush, compaction, sync and recovery see it.
 pub trait IndirectHook: Send + Sync {
@@ -51,4 +54,20 @@ pub trait IndirectSession: Send {
     /// # Errors
     /// Ends the compaction.
     fn finish(self: Box<Self>) -> Result<AnnexUpdates>;
+}
+
+/// Do all pointers of the records lead to something that is there?
+pub(crate) fn leads_somewhere(hook: Option<&dyn IndirectHook>, records: &[Record]) -> Result<bool> {
+    let Some(hook) = hook else {
+        return Ok(true);
+    };
+    for batch in records.iter().flat_map(batches) {
+        for entry in batch?.entries() {
+            let entry = entry?;
+            if entry.kind == KeyKind::Indirect && !hook.present(entry.value)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }

@@ -12,7 +12,7 @@
 //! CURRENT: | header | sealed block: manifest number u64, salt [32], edits u32 (0: not closed) |
 //! ```
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -311,25 +311,49 @@ pub(crate) fn read_manifest(place: &Place) -> Result<(State, u64)> {
         return Err(Error::authentication(message).in_file(id).part("header"));
     }
     let log = LogReader::new(file, context, BlockKind::ManifestRecord, end)?;
-    let (state, last_wal, ended) = replay(log, id, number);
-    ended.map(|()| (state, last_wal))
+    let replayed = replay(log, id, number);
+    let (state, last_wal) = (replayed.state, replayed.last_wal);
+    replayed.ended.map(|()| (state, last_wal))
+}
+
+/// What a manifest says, up to its end or to what cannot be read.
+pub(crate) struct Replayed {
+    /// The state after the last edit.
+    pub(crate) state: State,
+    /// The number above which no log is named.
+    last_wal: u64,
+    /// Numbers from here on were not given yet when the manifest was begun.
+    first_number: u64,
+    /// Tables that were part of the store, and then were not.
+    removed: BTreeSet<u64>,
+    ended: Result<()>,
+}
+
+impl Replayed {
+    /// Was this table certainly no part of the store after the last edit? What later edits, which
+    /// cannot be read, may have added is not. A table that was being written when the manifest was
+    /// begun cannot be told from one that was a leftover then.
+    pub(crate) fn has_lost(&self, number: u64) -> bool {
+        let mut named = self.state.version.tables();
+        let is_old = number < self.first_number || self.removed.contains(&number);
+        is_old && !named.any(|(_, table)| table.meta().number == number)
+    }
 }
 
 /// As much as can be read of a manifest that nothing vouches for; `None` where that is nothing.
-pub(crate) fn salvage_manifest(place: &Place, id: FileId) -> Option<State> {
+pub(crate) fn salvage_manifest(place: &Place, id: FileId) -> Option<Replayed> {
     let (env, keys) = (&place.env, &*place.keys);
     let (file, context) = open_file(env, keys, id, place.store_id, OpenMode::Read).ok()?;
     let log = LogReader::new(file, context, BlockKind::ManifestRecord, LogEnd::Open).ok()?;
-    let (state, ..) = replay(log, id, id.number);
-    (state.counter > 0).then_some(state)
+    let replayed = replay(log, id, id.number);
+    (replayed.state.counter > 0).then_some(replayed)
 }
 
-/// The state after all edits up to the end or an error, which comes along; the number above which
-/// no log is named.
-fn replay(mut log: LogReader, id: FileId, number: u64) -> (State, u64, Result<()>) {
+fn replay(mut log: LogReader, id: FileId, number: u64) -> Replayed {
     let mut state = State::empty();
     let (mut is_empty, mut counts_spent) = (true, true);
-    let mut last_wal = number;
+    let (mut last_wal, mut first_number) = (number, 0);
+    let mut removed = BTreeSet::new();
     let mut next = || {
         let Some(record) = log.next()? else {
             return Ok(None);
@@ -344,7 +368,9 @@ fn replay(mut log: LogReader, id: FileId, number: u64) -> (State, u64, Result<()
         state = state.apply(&edit).map_err(named)?;
         if is_empty {
             counts_spent = edit.spent_seqno.is_some();
+            first_number = state.next_number;
         }
+        removed.extend(edit.removed.iter().map(|(_, number)| *number));
         let wals = edit.wals_added.iter().map(|wal| wal.0);
         last_wal = wals.fold(last_wal, u64::max);
         is_empty = false;
@@ -365,5 +391,11 @@ fn replay(mut log: LogReader, id: FileId, number: u64) -> (State, u64, Result<()
         // Written by a version that did not count: any tombstone may be gone.
         state.spent_seqno = state.last_seqno;
     }
-    (state, last_wal, ended)
+    Replayed {
+        state,
+        last_wal,
+        first_number,
+        removed,
+        ended,
+    }
 }

@@ -133,7 +133,14 @@ impl Memtable {
     }
 
     /// Adds all entries of a batch; returns how many they were.
+    #[cfg(test)]
     pub(crate) fn insert(&self, batch: &BatchRef<'_>) -> Result<u32> {
+        self.insert_behind(batch, batch.first - 1)
+    }
+
+    /// Adds all entries of a batch, or of a part of one; returns how many they were. Nobody reads at
+    /// a number behind `seen` before the whole batch is there.
+    pub(crate) fn insert_behind(&self, batch: &BatchRef<'_>, seen: SeqNo) -> Result<u32> {
         let mut added_len = 0;
         let mut added_count = 0;
         let mut has_pointers = false;
@@ -144,7 +151,8 @@ impl Memtable {
             if entry.kind == KeyKind::DeleteRange {
                 // Readers who see it come later.
                 self.has_ranges.store(true, Memory::Relaxed);
-                added_len += self.ranges.write().insert(&entry, self.with_digests)?;
+                let mut ranges = self.ranges.write();
+                added_len += ranges.insert(&entry, seen, self.with_digests)?;
                 continue;
             }
             let mut data = Vec::with_capacity(entry.key.len() + entry.value.len());
@@ -230,6 +238,11 @@ impl Memtable {
     /// Are there range tombstones?
     pub(crate) fn has_ranges(&self) -> bool {
         self.has_ranges.load(Memory::Relaxed)
+    }
+
+    /// Would so many more range tombstones, in one batch, take many times their own room?
+    pub(crate) fn is_strained_by(&self, range_count: usize, len_max: usize) -> bool {
+        range_count > 1 && self.ranges.read().cost_of(range_count) > len_max
     }
 
     /// The stretch around `key` that is covered as `key` is, for a reader at `seqno`.

@@ -27,7 +27,7 @@ use crate::db::{Db, LiveManifest};
 use crate::env::{Env, Event, OpenMode};
 use crate::error::{Error, Result};
 use crate::file::open_file;
-use crate::hook::IndirectHook;
+use crate::hook::{IndirectHook, leads_somewhere};
 use crate::log::{LogEnd, LogReader, Record};
 use crate::manifest::{CURRENT, LiveWal, Manifest, Place, State, read_manifest};
 use crate::memtable::Memtable;
@@ -35,7 +35,7 @@ use crate::options::{KvProtection, Options};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::sync::{Condvar, Mutex, RwLock};
 use crate::table::TableOpener;
-use crate::types::{FileId, FileKind, KeyKind, StoreId};
+use crate::types::{FileId, FileKind, StoreId};
 use crate::version::VersionEdit;
 use crate::wal::{WalReader, batches, group_len};
 
@@ -302,7 +302,7 @@ impl Replay<'_> {
             if vouched && group_len.is_none() {
                 return Err(named(Error::corruption("the end of a batch is missing")));
             }
-            if !vouched && (group_len.is_none() || !self.leads_somewhere(group)?) {
+            if !vouched && (group_len.is_none() || !leads_somewhere(self.flush.hook, group)?) {
                 let (file, offset) = (log.id(), record.offset);
                 place.env.listener.event(&Event::TornTail {
                     file,
@@ -322,22 +322,6 @@ impl Replay<'_> {
             rest = behind;
         }
         Ok(())
-    }
-
-    /// Do all pointers of the records lead to something that is there?
-    fn leads_somewhere(&self, records: &[Record]) -> Result<bool> {
-        let Some(hook) = self.flush.hook else {
-            return Ok(true);
-        };
-        for batch in records.iter().flat_map(batches) {
-            for entry in batch?.entries() {
-                let entry = entry?;
-                if entry.kind == KeyKind::Indirect && !hook.present(entry.value)? {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
     }
 
     fn end_memtable(&self, state: &mut State, memtable: &mut Arc<Memtable>) -> Result<()> {
@@ -376,7 +360,8 @@ fn replay_record(record: &Record, state: &mut State, memtable: &Memtable) -> Res
             return Err(Error::corruption("history has a gap before this record"));
         }
         batch.entries().try_for_each(|entry| entry?.verify())?;
-        if memtable.insert(&batch)? != batch.count {
+        // Nobody reads before the store is open.
+        if memtable.insert_behind(&batch, 0)? != batch.count {
             return Err(Error::corruption("a batch has another length than it says"));
         }
         state.last_seqno += u64::from(batch.count);

@@ -126,7 +126,8 @@ impl Db {
         if batch.is_empty() {
             return Ok(Ok(writer.last_seqno));
         }
-        let is_full = self.is_full(writer);
+        let (range_count, len_max) = (batch.range_count(), self.options.memtable_len);
+        let is_full = self.is_full(writer) || writer.memtable.is_strained_by(range_count, len_max);
         if let Some(cause) = self.stall_cause(is_full) {
             return Ok(Err(cause));
         }
@@ -159,7 +160,8 @@ impl Db {
         // It fails where memory is damaged; the log and memory differ then.
         // In parts, so that readers get their turn; they see none of it yet.
         for part in batch.parts(first, INSERT_LEN) {
-            self.poison_on(writer.memtable.insert(&part))?;
+            let inserted = writer.memtable.insert_behind(&part, first - 1);
+            self.poison_on(inserted)?;
         }
         writer.last_seqno = last;
         self.visible.store(last, Ordering::Release);

@@ -13,27 +13,28 @@
 mod arrange;
 mod choose;
 mod compare;
+mod logs;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::block::BlockKind;
 use crate::cache::Cache;
 use crate::crypto::KeySource;
 use crate::db::{Flush, number_after, opener};
-use crate::env::{Env, OpenMode};
+use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::open_file;
-use crate::log::{LogEnd, LogReader};
-use crate::manifest::{CURRENT, Manifest, Place, State, salvage_manifest};
+use crate::hook::IndirectHook;
+use crate::manifest::{CURRENT, Manifest, Place, Replayed, State, salvage_manifest};
 use crate::memtable::Memtable;
 use crate::options::{KvProtection, Options};
 use crate::table::{Lineage, LiveTable, TableMeta, TableOpener};
-use crate::types::{FileId, FileKind, SeqNo, StoreId};
+use crate::types::{FileId, FileKind, SEQNO_MAX, SeqNo, StoreId};
 use crate::version::{LEVEL_COUNT, Version};
-use crate::wal::{batches, group_len};
+use crate::wal::batches;
+
+use logs::Salvaged;
 
 /// Why a file is not part of the store any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,8 @@ pub struct RepairReport {
     pub last_seqno: SeqNo,
 }
 
-/// Rebuilds manifest and `CURRENT` of the store in `env`.
+/// Rebuilds manifest and `CURRENT` of the store in `env`. `hook` is asked what pointers in the logs
+/// lead to; nothing else is told to it.
 ///
 /// # Errors
 /// `Locked`; `Invalid` where there is nothing to build from; `KeyMissing` and `Unsupported` of any
@@ -96,6 +98,7 @@ pub fn repair(
     keys: &Arc<dyn KeySource>,
     store_id: StoreId,
     options: &Options,
+    hook: Option<&dyn IndirectHook>,
 ) -> Result<RepairReport> {
     let _lock = env.fs.lock()?;
     let place = Place {
@@ -108,9 +111,12 @@ pub fn repair(
     let mut repair = Repair {
         opener: Arc::new(opener(&place, &Arc::new(Cache::new(options.cache_len)), 0)),
         options,
+        hook,
+        has_pointers: false,
         next_number: AtomicU64::new(number_after(&files)),
         place,
         state: State::empty(),
+        manifest: None,
         tables: BTreeMap::new(),
         aside: Vec::new(),
         report: RepairReport::default(),
@@ -133,9 +139,14 @@ struct Repair<'a> {
     place: Place,
     opener: Arc<TableOpener>,
     options: &'a Options,
+    hook: Option<&'a dyn IndirectHook>,
+    /// Was a pointer taken from a log?
+    has_pointers: bool,
     next_number: AtomicU64,
     /// What will be committed.
     state: State,
+    /// The manifest that knows most.
+    manifest: Option<Replayed>,
     /// Tables that are taken.
     tables: BTreeMap<u64, Found>,
     aside: Vec<(FileId, Reason, Option<Error>)>,
@@ -146,10 +157,11 @@ impl Repair<'_> {
     /// Takes the annex and the counters from the manifest that knows most.
     fn read_manifests(&mut self, files: &[FileId]) {
         let manifests = files.iter().filter(|id| id.kind == FileKind::Manifest);
-        let states = manifests.filter_map(|&id| salvage_manifest(&self.place, id));
-        if let Some(newest) = states.max_by_key(|state| state.counter) {
-            self.state = newest;
+        let found = manifests.filter_map(|&id| salvage_manifest(&self.place, id));
+        if let Some(newest) = found.max_by_key(|found| found.state.counter) {
+            self.state = newest.state.clone();
             self.state.wals.clear();
+            self.manifest = Some(newest);
         }
         self.report.annex_count = self.state.annex.len();
         for &id in files {
@@ -225,12 +237,12 @@ impl Repair<'_> {
         compare::covers(&self.opener, inputs, outputs, &may_be_below).unwrap_or(false)
     }
 
-    /// A table that does not say where it comes from is part of the store if the manifest names it;
-    /// without a manifest it is taken.
+    /// A table that does not say where it comes from is taken unless a manifest says that it was no
+    /// part of the store any more: edits that cannot be read may have added it.
     fn is_forgotten(&self, found: &Found) -> bool {
         let number = found.table.meta().number;
-        let mut named = self.state.version.tables().map(|(_, t)| t.meta().number);
-        found.lineage.is_none() && self.state.counter > 0 && !named.any(|other| other == number)
+        let is_lost = |manifest: &Replayed| manifest.has_lost(number);
+        found.lineage.is_none() && self.manifest.as_ref().is_some_and(is_lost)
     }
 
     /// A file that cannot be read is set aside, unless another key or version could read it.
@@ -253,6 +265,7 @@ impl Repair<'_> {
                 _ => lineage.flushed_seqno,
             })
         });
+        let flushed = flushed.filter(|seqno| *seqno < SEQNO_MAX);
         flushed.fold(self.state.last_seqno, SeqNo::max)
     }
 
@@ -285,41 +298,26 @@ impl Repair<'_> {
         memtable: &mut Arc<Memtable>,
         last_seqno: &mut SeqNo,
     ) -> Result<()> {
-        let Place {
-            env,
-            keys,
-            store_id,
-            ..
-        } = &self.place;
-        let (file, context) = open_file(env, &**keys, id, *store_id, OpenMode::Read)?;
-        let mut log = LogReader::new(file, context, BlockKind::WalRecord, LogEnd::Open)?;
-        // The parts of a long batch: all or none.
-        let mut group = Vec::new();
-        while let Some(record) = log.next()? {
-            let is_last = group_len(core::slice::from_ref(&record))?.is_some();
-            group.push(record);
-            if !is_last {
-                continue;
-            }
+        let hook = self.hook;
+        Salvaged::read(&self.place, id)?.for_each_group(hook, |group| {
             for batch in group.iter().flat_map(batches) {
                 let batch = batch?;
                 if batch.first <= *last_seqno {
                     continue;
                 }
-                batch.entries().try_for_each(|entry| entry?.verify())?;
-                if batch.first > *last_seqno + 1 {
+                if batch.first - 1 > *last_seqno {
                     self.report.gaps.push((*last_seqno + 1, batch.first));
                 }
-                memtable.insert(&batch)?;
-                *last_seqno = batch.first + u64::from(batch.count).saturating_sub(1);
+                memtable.insert_behind(&batch, 0)?;
+                *last_seqno = batch.first + u64::from(batch.count) - 1;
                 self.report.batch_count += u64::from(!batch.continues);
             }
-            group.clear();
+            self.has_pointers |= memtable.has_pointers();
             if memtable.byte_len() >= self.options.memtable_len {
                 self.end_memtable(memtable)?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn new_memtable(&self) -> Arc<Memtable> {
@@ -374,6 +372,9 @@ impl Repair<'_> {
             let first = self.aside.into_iter().find_map(|(_, _, error)| error);
             let nothing = || Error::invalid("there is nothing to rebuild a store from");
             return Err(first.unwrap_or_else(nothing));
+        }
+        if let Some(hook) = self.hook.filter(|_| self.has_pointers) {
+            hook.before_flush()?;
         }
         let env = self.place.env.clone();
         env.fs.sync_dir()?;

@@ -33,7 +33,13 @@ fn open(fs: &Arc<MemFs>) -> Result<Db> {
 }
 
 fn mend(fs: &Arc<MemFs>) -> Result<RepairReport> {
-    repair(&mem::env_over(fs.clone(), 6), &keys(), STORE, &options())
+    repair(
+        &mem::env_over(fs.clone(), 6),
+        &keys(),
+        STORE,
+        &options(),
+        None,
+    )
 }
 
 fn all(db: &Db) -> Contents {
@@ -57,8 +63,12 @@ fn churn(db: &Db, random: &mut u64, count: u64) {
         *random ^= *random << 17;
         let key = format!("{:05}", *random % 1500);
         let mut batch = WriteBatch::new();
-        match *random >> 32 & 3 {
-            0 => batch.delete(key.as_bytes()),
+        match *random >> 32 & 127 {
+            1 => {
+                let end = format!("{:05}", *random % 1500 + (*random >> 40) % 60);
+                batch.delete_range(key.as_bytes(), end.as_bytes());
+            }
+            kind if kind % 4 == 0 => batch.delete(key.as_bytes()),
             _ => batch.put(
                 key.as_bytes(),
                 format!("{i} of {random} in {count}").as_bytes(),
@@ -280,7 +290,7 @@ fn where_nothing_can_be_read_nothing_changes() {
     let env = mem::env_over(fs.clone(), 6);
     let files = fs.list().unwrap();
     let other: Arc<dyn KeySource> = Arc::new(Other);
-    let error = repair(&env, &other, StoreId([4; 16]), &options()).unwrap_err();
+    let error = repair(&env, &other, StoreId([4; 16]), &options(), None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Authentication);
     assert_eq!(fs.list().unwrap(), files);
     assert!(all(&open(&fs).unwrap()) == expected);
@@ -357,4 +367,109 @@ fn ingested_tables_are_taken_where_their_number_is_known() {
     // An ingest that did not come to its end belongs to no store.
     assert!(ingest(&db, Err(Error::canceled("enough"))).is_err());
     check(&without_manifest(&fs), &expected, "canceled");
+}
+
+/// Logs that are lost between others leave gaps.
+#[test]
+fn lost_logs_leave_gaps_that_are_told() {
+    let fs = MemFs::new();
+    let db = open(&fs).unwrap();
+    let put = |key: u32| {
+        let mut batch = WriteBatch::new();
+        batch.put(format!("{key:05}").as_bytes(), &[7; 900]);
+        db.write(batch, WriteOptions { sync: true }).unwrap()
+    };
+    // As many memtables as may wait, and the one that takes writes: three logs.
+    let mut firsts = BTreeMap::new();
+    while firsts.len() < 3 {
+        let (seqno, logs) = (put(firsts.len() as u32), files_of(&fs, FileKind::Wal));
+        firsts
+            .entry(logs.into_iter().max().unwrap())
+            .or_insert(seqno);
+    }
+    let logs: Vec<(FileId, SeqNo)> = firsts.into_iter().collect();
+    let last_seqno = db.last_seqno();
+    for lost in 0..2 {
+        let state = without_manifest(&fs);
+        state.remove(logs[lost].0).unwrap();
+        let report = mend(&state).unwrap();
+        assert_eq!(report.gaps, [(logs[lost].1, logs[lost + 1].1)]);
+        assert_eq!(report.last_seqno, last_seqno);
+    }
+    let state = without_manifest(&fs);
+    assert!(mend(&state).unwrap().gaps.is_empty());
+}
+
+struct Pointers(bool);
+
+impl IndirectHook for Pointers {
+    fn session(&self) -> alloc::boxed::Box<dyn crate::hook::IndirectSession> {
+        unreachable!("a repair drops nothing")
+    }
+    fn present(&self, _: &[u8]) -> Result<bool> {
+        Ok(self.0)
+    }
+    fn before_flush(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A record that nothing vouches for is taken only where its pointers lead somewhere.
+#[test]
+fn pointers_that_lead_nowhere_end_a_log() {
+    let fs = MemFs::new();
+    let db = open(&fs).unwrap();
+    for key in [b"a", b"b", b"c"] {
+        let mut batch = WriteBatch::new();
+        batch.put_indirect(key, b"pointer");
+        db.write(batch, WriteOptions { sync: true }).unwrap();
+    }
+    for (is_there, count) in [(true, 3), (false, 2)] {
+        let state = without_manifest(&fs);
+        let env = mem::env_over(state.clone(), 6);
+        let hook = Pointers(is_there);
+        repair(&env, &keys(), STORE, &options(), Some(&hook)).unwrap();
+        // Later records vouch for the first two.
+        assert_eq!(all(&open(&state).unwrap()).len(), count);
+    }
+}
+
+/// Tables that do not say where they come from, as earlier versions wrote them: what later edits may
+/// have added is taken, what the manifest has lost is not.
+#[test]
+fn tables_without_lineage_may_have_been_added_by_edits_that_are_lost() {
+    let fs = MemFs::new();
+    for _ in 0..3 {
+        let db = open(&fs).unwrap();
+        db.write_annex(vec![(b"a".to_vec(), Some(b"b".to_vec()))])
+            .unwrap();
+    }
+    let manifest = files_of(&fs, FileKind::Manifest)[0].number;
+    let place = Place {
+        env: mem::env_over(fs.clone(), 9),
+        keys: keys(),
+        store_id: STORE,
+        transform: options().transform,
+    };
+    let opener = opener(&place, &Arc::new(Cache::new(0)), 0);
+    for (number, is_taken) in [(manifest + 3, true), (manifest - 1, false)] {
+        let options = Options {
+            kv_protection: KvProtection::Off,
+            ..options()
+        };
+        let sink = opener.create(number).unwrap();
+        let mut writer = crate::table::TableWriter::new(sink, number, &options);
+        let entry = crate::entry::EntryRef {
+            key: b"key",
+            seqno: 1,
+            kind: crate::types::KeyKind::Put,
+            value: b"value",
+            digest: None,
+        };
+        writer.add(&entry).unwrap();
+        writer.finish().unwrap();
+        let report = mend(&fs.fork()).unwrap();
+        let id = FileId::new(FileKind::Table, number);
+        assert_eq!(report.taken.contains(&id), is_taken, "{number}");
+    }
 }

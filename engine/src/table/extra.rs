@@ -2,8 +2,8 @@
 //!
 //! - The meta block leads to them; each is a sealed block of its own, read when somebody asks.
 //! - Bounds only say what may be passed over: without them every block is looked at.
-//! - Any bytes may be decoded: the answer is a section or an error, and no more memory than they
-//!   take.
+//! - Any bytes may be decoded: the answer is a section or an error, and memory in proportion to the
+//!   bytes, whatever they count.
 //!
 //! ```text
 //! in the meta block: | section count varint | section | ... |
@@ -64,32 +64,43 @@ impl Sections {
 /// The smallest and the largest sequence number of each data block, by partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    partitions: Vec<Vec<(SeqNo, SeqNo)>>,
+    blocks: Vec<(SeqNo, SeqNo)>,
+    /// Where the blocks of each partition end.
+    ends: Vec<u32>,
 }
 
 impl Bounds {
     /// Adds a partition with these blocks.
-    pub(super) fn push(&mut self, blocks: Vec<(SeqNo, SeqNo)>) {
-        self.partitions.push(blocks);
+    pub(super) fn push(&mut self, blocks: &[(SeqNo, SeqNo)]) {
+        self.blocks.extend_from_slice(blocks);
+        self.ends.push(self.blocks.len() as u32);
+    }
+
+    fn partition(&self, index: usize) -> Option<&[(SeqNo, SeqNo)]> {
+        let end = *self.ends.get(index)? as usize;
+        let before = index
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before));
+        self.blocks.get(before.map_or(0, |end| *end as usize)..end)
     }
 
     /// May the block hold entries newer than `seqno`?
     pub(super) fn is_newer(&self, partition: usize, block: usize, seqno: SeqNo) -> bool {
-        let blocks = self.partitions.get(partition);
+        let blocks = self.partition(partition);
         let bounds = blocks.and_then(|blocks| blocks.get(block));
         bounds.is_none_or(|&(_, last)| last > seqno)
     }
 
     /// May any block of the partition hold entries newer than `seqno`?
     pub(super) fn is_partition_newer(&self, partition: usize, seqno: SeqNo) -> bool {
-        let blocks = self.partitions.get(partition);
+        let blocks = self.partition(partition);
         blocks.is_none_or(|blocks| blocks.iter().any(|&(_, last)| last > seqno))
     }
 
     /// `base`: the first sequence number of the table.
     pub(super) fn encode(&self, base: SeqNo, out: &mut Vec<u8>) {
-        put_varint(out, self.partitions.len() as u64);
-        for blocks in &self.partitions {
+        put_varint(out, self.ends.len() as u64);
+        for blocks in (0..self.ends.len()).filter_map(|index| self.partition(index)) {
             put_varint(out, blocks.len() as u64);
             for (first, last) in blocks {
                 put_varint(out, first - base);
@@ -103,13 +114,12 @@ impl Bounds {
         let too_large = || Error::corruption("a sequence number is too large").part("bounds");
         let mut bounds = Self::default();
         for _ in 0..reader.varint()? {
-            let mut blocks = Vec::new();
             for _ in 0..reader.varint()? {
                 let first = base.checked_add(reader.varint()?).ok_or_else(too_large)?;
                 let last = first.checked_add(reader.varint()?).ok_or_else(too_large)?;
-                blocks.push((first, last));
+                bounds.blocks.push((first, last));
             }
-            bounds.partitions.push(blocks);
+            bounds.ends.push(bounds.blocks.len() as u32);
         }
         reader.finish()?;
         Ok(bounds)
@@ -199,6 +209,17 @@ mod tests {
         assert!(reader.is_empty());
     }
 
+    #[test]
+    fn partitions_without_blocks_take_little() {
+        let mut bytes = Vec::new();
+        put_varint(&mut bytes, 10_000);
+        bytes.resize(bytes.len() + 10_000, 0);
+        let bounds = Bounds::decode(&bytes, 0).unwrap();
+        assert!(4 * bounds.ends.capacity() + 16 * bounds.blocks.capacity() <= 8 * bytes.len());
+        bytes.pop();
+        Bounds::decode(&bytes, 0).unwrap_err();
+    }
+
     proptest! {
         #[test]
         fn bounds_and_lineage_round_trip(
@@ -207,7 +228,8 @@ mod tests {
         ) {
             let mut bounds = Bounds::default();
             for part in blocks {
-                bounds.push(part.into_iter().map(|(first, len)| (first, first + len)).collect());
+                let blocks: Vec<_> = part.into_iter().map(|(first, len)| (first, first + len)).collect();
+                bounds.push(&blocks);
             }
             let mut bytes = Vec::new();
             bounds.encode(5, &mut bytes);
@@ -222,7 +244,9 @@ mod tests {
 
         #[test]
         fn hostile_sections_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), base: u64) {
-            let _ = Bounds::decode(&bytes, base);
+            if let Ok(bounds) = Bounds::decode(&bytes, base) {
+                prop_assert!(bounds.blocks.len() + bounds.ends.len() <= bytes.len());
+            }
             let _ = Lineage::decode(&bytes);
             let _ = Sections::decode(&mut Reader::new(&bytes));
         }

@@ -271,8 +271,8 @@ impl TableWriter {
     fn end_partition(&mut self, separator: (Vec<u8>, SeqNo)) -> Result<()> {
         let index = self.sink.append(BlockKind::Index, self.index.finish())?;
         self.index.clear();
-        self.bounds
-            .push(core::mem::take(&mut self.partition_bounds));
+        self.bounds.push(&self.partition_bounds);
+        self.partition_bounds.clear();
         let count = core::mem::take(&mut self.partition_hash_count);
         let mut hashes: Vec<u64> = self.hashes.drain(..count).collect();
         // A key whose versions lie in two blocks was counted in both.

@@ -59,6 +59,12 @@ impl Fragment {
         self.stamps.push(Stamp { seqno, digest });
     }
 
+    /// Forgets the tombstones that are newer than `seqno`.
+    pub(super) fn forget_behind(&mut self, seqno: SeqNo) {
+        let count = self.stamps.partition_point(|stamp| stamp.seqno <= seqno);
+        self.stamps.truncate(count);
+    }
+
     /// Adds the tombstones of another fragment over the same range.
     pub(super) fn merge(&mut self, other: Self) {
         self.stamps.extend(other.stamps);
@@ -122,6 +128,22 @@ impl Fragment {
             part.add_newer(stamp.seqno, stamp.digest.is_some());
         }
         Ok(part)
+    }
+
+    /// Both as one; `None` where they do not touch, or other tombstones cover the other one.
+    pub(super) fn join(&self, next: &Self) -> Result<Option<Self>> {
+        let pairs = || self.stamps.iter().zip(&next.stamps);
+        let is_same = self.len() == next.len() && pairs().all(|(a, b)| a.seqno == b.seqno);
+        if self.end != next.start || !is_same {
+            return Ok(None);
+        }
+        let mut joined = Self::uncovered(self.start.clone(), next.end.clone());
+        for (stamp, other) in pairs() {
+            self.at(stamp.seqno, stamp.digest).verify()?;
+            next.at(other.seqno, other.digest).verify()?;
+            joined.add_newer(stamp.seqno, stamp.digest.is_some());
+        }
+        Ok(Some(joined))
     }
 
     /// Cuts it at `key`; `None`, and nothing is cut, where `key` is not within.

@@ -121,7 +121,7 @@ mod tests {
                 let (from, to) = ([start], [start + len]);
                 let kind = KeyKind::DeleteRange;
                 let entry = EntryRef { key: &from, seqno, kind, value: &to, digest: None };
-                maps[place].insert(&entry, true).unwrap();
+                maps[place].insert(&entry, entry.seqno - 1, true).unwrap();
                 list.push((start, start + len, seqno));
             }
             let sources = maps.into_iter().map(|map| {

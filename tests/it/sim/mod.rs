@@ -56,7 +56,7 @@ fn whatever_fails_and_whenever_the_power_goes_history_stays_a_prefix() {
 
 /// All of it: see docs/TESTING.md.
 #[test]
-#[ignore = "takes most of an hour: COFFER_SIM_CRASHES=1000000"]
+#[ignore = "takes a quarter of an hour: COFFER_SIM_CRASHES=1000000"]
 fn a_million_crashes() {
     show(&run(&plan(1_000_000)));
 }

@@ -233,3 +233,36 @@ fn who_has_no_range_tombstones_does_not_pay_for_them() {
             .all(|(_, table)| !table.meta().has_ranges())
     );
 }
+
+/// A batch of many ranges does not copy what is in memory for each of them.
+#[test]
+fn many_ranges_over_many_others_take_memory_in_proportion() {
+    let options = Options {
+        memtable_len: 64 << 10,
+        ..small()
+    };
+    let fs = MemFs::new();
+    let db = open(&fs, &options).unwrap();
+    for _ in 0..200 {
+        delete_range(&db, &name(0), &name(9_999));
+    }
+    let mut batch = WriteBatch::new();
+    for i in 0..2_000 {
+        batch.put(&name(5 * i), b"gone");
+        batch.delete_range(&name(5 * i), &name(5 * i + 2));
+        batch.put(&name(5 * i + 1), b"stays");
+    }
+    db.write(batch, WriteOptions::default()).unwrap();
+    let len = db.stats().memtable_len;
+    assert!(len < 2 << 20, "{len}");
+    let check = |db: &Db| {
+        let all = all(db, None);
+        assert_eq!(all.len(), 2_000);
+        assert!(all.values().all(|value| value == b"stays"));
+    };
+    check(&db);
+    db.sync().unwrap();
+    check(&open(&fs.fork(), &options).unwrap());
+    db.flush().unwrap();
+    check(&db);
+}
