@@ -115,7 +115,8 @@ impl FileSystem {
     /// answers how many. Fewer at the end of the source, and of a long copy.
     ///
     /// # Errors
-    /// `EBADF`, and those of reading and writing, where nothing was copied.
+    /// `EBADF`, `EINVAL` for ranges of one file that overlap, and those of reading and writing,
+    /// where nothing was copied.
     pub fn copy_range(
         &self,
         caller: &Caller,
@@ -135,7 +136,13 @@ impl FileSystem {
         };
         // The end as it is now: a copy behind itself does not go on with what it has written.
         let size = source.inode.lock().record.size;
-        let len = len.min(COPY_LEN_MAX).min(size.saturating_sub(from_offset));
+        let len = len.min(size.saturating_sub(from_offset));
+        let is_behind = |one: u64, other: u64| one >= other.saturating_add(len);
+        let is_apart = is_behind(from_offset, to_offset) || is_behind(to_offset, from_offset);
+        if from == to && len > 0 && !is_apart {
+            return Err(Errno::EINVAL.into());
+        }
+        let len = len.min(COPY_LEN_MAX);
         let len = usize::try_from(len).unwrap_or(0);
         let mut done = 0;
         // One chunk of the source at a time, which is a view into the chunk, and no copy of it.

@@ -49,6 +49,10 @@ impl ModelFs {
         len: usize,
     ) -> Answer<usize> {
         let data = self.node(from).read(from_offset, len);
+        let far = from_offset.abs_diff(to_offset) >= data.len() as u64;
+        if from == to && !far {
+            return Err(Errno::EINVAL);
+        }
         self.write(
             to,
             Some(to_offset),

@@ -273,6 +273,11 @@ fn a_copy_of_a_range_is_the_range() {
     let within = fs.copy_range(&ALICE, (from, source, 0), (from, source, 1_000_000), 999);
     assert_eq!(within.unwrap(), 999);
     assert!(content(&fs, from)[1_000_000..1_000_999] == bytes[..999]);
+    for (offset, to_offset) in [(0, 998), (998, 0), (5, 5)] {
+        let (from, to) = ((from, source, offset), (from, source, to_offset));
+        let overlapping = fs.copy_range(&ALICE, from, to, 999);
+        assert_eq!(errno(overlapping), Errno::EINVAL);
+    }
     // A copy to the end of the same file ends where the file ended.
     let behind = fs.copy_range(
         &ALICE,
