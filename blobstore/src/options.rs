@@ -170,6 +170,9 @@ pub struct OpenOptions {
     pub memtable_len: usize,
     /// Memory of the block cache.
     pub cache_len: usize,
+    /// Memory of the row cache: small values that are read again and again, by themselves. What lies there
+    /// often lies in the block cache too, so it is worth little beside one that holds everything.
+    pub row_cache_len: usize,
     /// Finished blob files that are kept open.
     pub blob_reader_count_max: usize,
     /// Frames of large values stay in the cache, decoded. Not for callers who keep what they read.
@@ -187,6 +190,7 @@ impl Default for OpenOptions {
         Self {
             memtable_len: engine.memtable_len,
             cache_len: engine.cache_len,
+            row_cache_len: engine.row_cache_len,
             blob_reader_count_max: 256,
             cache_frames: true,
             background: true,
@@ -205,6 +209,7 @@ impl OpenOptions {
             sync_writes: false,
             memtable_len: self.memtable_len,
             cache_len: self.cache_len,
+            row_cache_len: self.row_cache_len,
             ..Options::default()
         }
     }

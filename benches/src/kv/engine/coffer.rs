@@ -13,8 +13,8 @@ use crate::failure::{Context, Outcome};
 use crate::kv::engine::{CACHE_LEN, Engine, INLINE_LEN_MAX, Look, LookEntry, MEMTABLE_LEN};
 use crate::kv::engine::{Packing, Seen};
 
-/// Memory of the row cache, which the engine always has; it is part of the budget.
-const ROW_CACHE_LEN: usize = 8 << 20;
+/// Memory of the row cache: part of the budget.
+const ROW_CACHE_LEN: usize = CACHE_LEN / 32;
 
 struct Coffer(BlobTree);
 
@@ -34,6 +34,7 @@ fn open_options() -> OpenOptions {
     OpenOptions {
         memtable_len: MEMTABLE_LEN,
         cache_len: CACHE_LEN - ROW_CACHE_LEN,
+        row_cache_len: ROW_CACHE_LEN,
         ..OpenOptions::default()
     }
 }
