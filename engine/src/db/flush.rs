@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::hook::IndirectHook;
 use crate::memtable::Memtable;
 use crate::options::Options;
-use crate::table::{Helper, Lineage, SealQueue, TableOpener, TableWriter};
+use crate::table::{LentThread, Lineage, SealQueue, TableOpener, TableWriter};
 use crate::tombstone::{FragmentSource, Sweep};
 use crate::types::{FileId, FileKind, SeqNo};
 use crate::version::VersionEdit;
@@ -171,7 +171,7 @@ impl Flush<'_> {
         let seals = SealQueue::new(&self.opener.scratches);
         let is_worth_it = self.is_awaited && memtable.byte_len() >= SHARED_LEN_MIN;
         let spawner = &*self.opener.env.spawner;
-        let _helper = is_worth_it.then(|| Helper::at(&seals, spawner));
+        let _lent = is_worth_it.then(|| LentThread::at(&seals, spawner));
         self.write_from(&mut cursor, ranges, (snapshots, &seals), number)
     }
 

@@ -25,7 +25,7 @@ pub(crate) use meta::TableMeta;
 pub(crate) use newer::NewerCursor;
 pub(crate) use ranges::{RunFragments, RunWindows};
 pub(crate) use reader::{Fill, LiveTable, TableCursor};
-pub(crate) use sealing::{Helper, SealQueue};
+pub(crate) use sealing::{LentThread, SealQueue};
 pub(crate) use sink::TableOpener;
 pub(crate) use writer::TableWriter;
 

@@ -17,8 +17,8 @@ use crate::env::{Spawner, Task};
 use crate::error::{Error, Result};
 use crate::sync::{Condvar, Mutex};
 
-/// How long a helper sleeps that nobody wakes.
-const HELPER_NAP: Duration = Duration::from_millis(100);
+/// How long a lent thread sleeps that nobody wakes.
+const LENT_NAP: Duration = Duration::from_millis(100);
 
 /// A block that is to be sealed.
 pub(super) struct SealJob {
@@ -213,18 +213,18 @@ impl SealQueue {
 }
 
 /// A thread that seals for one writer; sent home when this is dropped.
-pub(crate) struct Helper {
+pub(crate) struct LentThread {
     queue: Arc<SealQueue>,
     task: Option<Box<dyn Task>>,
 }
 
-impl Helper {
-    /// A helper at `queue`, which has no other; without a thread where the environment has none to
+impl LentThread {
+    /// One for `queue`, which has no other; without a thread where the environment has none to
     /// spare.
     pub(crate) fn at(queue: &Arc<SealQueue>, spawner: &dyn Spawner) -> Self {
         let task = (spawner.parallelism() > 1).then(|| {
             let queue = Arc::clone(queue);
-            let work = move || queue.help(HELPER_NAP, &mut || ());
+            let work = move || queue.help(LENT_NAP, &mut || ());
             spawner.spawn("coffer-seal", Box::new(work))
         });
         Self {
@@ -234,7 +234,7 @@ impl Helper {
     }
 }
 
-impl Drop for Helper {
+impl Drop for LentThread {
     fn drop(&mut self) {
         self.queue.close();
         if let Some(task) = self.task.take() {
