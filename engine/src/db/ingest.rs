@@ -108,7 +108,7 @@ impl Db {
     /// in memory is flushed.
     ///
     /// # Errors
-    /// Those of `fill`, of [`Ingest::put`], of [`Db::flush`], and of the medium; nothing was added
+    /// Those of `fill`, of the calls of `put`, of [`Db::flush`], and of the medium; nothing was added
     /// then; but where the store is poisoned, all of it may be found when it is opened again.
     pub fn ingest(&self, fill: impl FnOnce(&mut Ingest<'_>) -> Result<()>) -> Result<SeqNo> {
         self.check_writable()?;
