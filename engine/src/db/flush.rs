@@ -4,6 +4,7 @@
 //! - The table is durable before the manifest names it; only then does its log go.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -17,7 +18,7 @@ use crate::error::Result;
 use crate::hook::IndirectHook;
 use crate::memtable::Memtable;
 use crate::options::Options;
-use crate::table::{LentThread, Lineage, SealQueue, TableOpener, TableWriter};
+use crate::table::{JobQueue, LentThread, Lineage, TableOpener, TableWriter};
 use crate::tombstone::{FragmentSource, Sweep};
 use crate::types::{FileId, FileKind, SeqNo};
 use crate::version::VersionEdit;
@@ -47,6 +48,29 @@ impl Db {
         }
         self.end_flush(turn);
         flushed.map(drop)
+    }
+
+    /// Flushes what recovery left in memory: its logs are of an earlier run, and no log of this one may
+    /// follow them.
+    pub(super) fn flush_recovered(&self) -> Result<()> {
+        if self.is_flushed(self.recovered_seqno) {
+            return Ok(());
+        }
+        let turn = self.flushing.take();
+        let flushed = match self.is_flushed(self.recovered_seqno) {
+            true => Ok(false),
+            false => self.flush_oldest(true),
+        };
+        self.end_flush(turn);
+        flushed.map(drop)
+    }
+
+    /// Is nothing up to `seqno` in memory alone?
+    fn is_flushed(&self, seqno: SeqNo) -> bool {
+        let view = self.super_version.read();
+        view.immutables
+            .last()
+            .is_none_or(|immutable| immutable.last_seqno > seqno)
     }
 
     /// Whoever found the turn taken looks again.
@@ -92,10 +116,12 @@ impl Db {
         self.poison_on(self.env.fs.sync_dir())?;
         let gone = {
             let mut manifest = self.manifest.lock();
+            let is_gone = |&number: &u64| number <= immutable.wal;
             let wals = manifest.state.wals.keys().copied();
+            let wals_removed: Vec<u64> = wals.filter(is_gone).collect();
             let edit = VersionEdit {
                 added: output.tables.iter().map(|meta| (0, meta.clone())).collect(),
-                wals_removed: wals.filter(|&number| number <= immutable.wal).collect(),
+                wals_removed: wals_removed.clone(),
                 last_seqno: Some(immutable.last_seqno),
                 annex: output.annex,
                 ..VersionEdit::default()
@@ -105,16 +131,15 @@ impl Db {
                     .retain(|other| !Arc::ptr_eq(other, &immutable));
             });
             self.settle(installed, output.tables.iter().map(|meta| meta.number))?;
+            // Those of an earlier run the manifest alone knows, those that nobody synced the writer alone.
+            let mut gone: BTreeSet<u64> = wals_removed.into_iter().collect();
             let mut writer = self.writer.lock();
-            let (gone, rest): (Vec<_>, Vec<_>) = writer
-                .retired
-                .drain(..)
-                .partition(|wal| wal.number <= immutable.wal);
-            writer.retired = rest;
+            gone.extend(writer.retired.iter().map(|wal| wal.number).filter(is_gone));
+            writer.retired.retain(|wal| !is_gone(&wal.number));
             gone
         };
-        for wal in gone {
-            self.remove_file(FileId::new(FileKind::Wal, wal.number));
+        for number in gone {
+            self.remove_file(FileId::new(FileKind::Wal, number));
         }
         self.mark_synced(immutable.last_seqno);
         let file = output.tables.first().map(|meta| meta.file());
@@ -168,7 +193,7 @@ impl Flush<'_> {
             sources.push(Box::new(memtable.fragments()));
         }
         let ranges = Sweep::new(sources, &[], None)?;
-        let seals = SealQueue::new(&self.opener.scratches);
+        let seals = JobQueue::new();
         let is_worth_it = self.is_awaited && memtable.byte_len() >= SHARED_LEN_MIN;
         let spawner = &*self.opener.env.spawner;
         let _lent = is_worth_it.then(|| LentThread::at(&seals, spawner));
@@ -179,7 +204,7 @@ impl Flush<'_> {
         &self,
         cursor: &mut dyn EntryCursor,
         ranges: Sweep,
-        (snapshots, seals): (Vec<SeqNo>, &Arc<SealQueue>),
+        (snapshots, seals): (Vec<SeqNo>, &Arc<JobQueue>),
         number: &mut dyn FnMut() -> u64,
     ) -> Result<Output> {
         let mut numbers = Vec::new();

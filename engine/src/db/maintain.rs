@@ -181,6 +181,7 @@ impl Db {
         }
         drop(writer);
         if !is_registered {
+            self.flush_recovered()?;
             self.register_wals(&mut self.manifest.lock())?;
         }
         Ok(true)

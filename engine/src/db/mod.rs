@@ -76,6 +76,8 @@ pub struct Db {
     manifest: Mutex<LiveManifest>,
     annex: RwLock<Arc<BTreeMap<Vec<u8>, Vec<u8>>>>,
     next_number: Arc<AtomicU64>,
+    /// The newest entry that recovery left in memory.
+    recovered_seqno: SeqNo,
     syncing: Mutex<sync::Syncing>,
     synced: Condvar,
     work: maintain::WorkSignal,

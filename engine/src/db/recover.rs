@@ -4,8 +4,10 @@
 //!   with the length it had; what it does not name is removed, blob files excepted.
 //! - Logs are replayed in order. The last one may be torn, or end before a pointer that leads
 //!   nowhere; history ends there. Anything else that is missing is an error.
-//! - What was replayed becomes a table; then a new manifest, under a new session, begins with a
-//!   whole picture. Nothing is ever appended to a file of an earlier run.
+//! - What was replayed waits in memory for its flush, and its logs with it: the first sync flushes it
+//!   before the manifest names a log of this run. What is longer than a memtable becomes tables at once.
+//! - A new manifest, under a new session, begins with a whole picture. Nothing is ever appended to a
+//!   file of an earlier run.
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -20,7 +22,7 @@ use crate::db::backpressure::Backpressure;
 use crate::db::flush::Flush;
 use crate::db::limiter::RateLimiter;
 use crate::db::maintain::{Turns, WorkSignal};
-use crate::db::state::{SnapshotList, SuperVersion};
+use crate::db::state::{Immutable, SnapshotList, SuperVersion};
 use crate::db::sync::Syncing;
 use crate::db::write::Writer;
 use crate::db::{Db, LiveManifest};
@@ -34,7 +36,7 @@ use crate::memtable::Memtable;
 use crate::options::{KvProtection, Options};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::sync::{Condvar, Mutex, RwLock};
-use crate::table::TableOpener;
+use crate::table::{Lender, TableOpener};
 use crate::types::{FileId, FileKind, StoreId};
 use crate::version::VersionEdit;
 use crate::wal::{WalReader, batches, group_len};
@@ -84,21 +86,24 @@ impl Db {
             sync: &|file| file.sync(),
             is_awaited: true,
         };
-        Replay {
+        let replay = Replay {
             place: &place,
             flush,
             next_number: &next_number,
-        }
-        .run(&mut state)?;
+        };
+        let recovered = replay.run(&mut state)?;
         let log = begin_manifest(&place, &mut state, &next_number)?;
         remove_orphans(&env, &state, log.id(), &files)?;
         let memtable = Arc::new(Memtable::new(options.kv_protection == KvProtection::On));
+        let flushed_seqno = state.last_seqno;
+        let last_seqno = recovered
+            .as_ref()
+            .map_or(flushed_seqno, |immutable| immutable.last_seqno);
         let super_version = SuperVersion {
             memtable: Arc::clone(&memtable),
-            immutables: Vec::new(),
+            immutables: recovered.into_iter().map(Arc::new).collect(),
             version: Arc::clone(&state.version),
         };
-        let last_seqno = state.last_seqno;
         let limiter = RateLimiter::new(Arc::clone(&env.clock), options.compaction_bytes_per_s_max);
         Ok(Self {
             env,
@@ -117,7 +122,8 @@ impl Db {
                 is_closed: false,
             }),
             next_number: Arc::new(next_number),
-            syncing: Mutex::new(Syncing::at(last_seqno)),
+            recovered_seqno: last_seqno,
+            syncing: Mutex::new(Syncing::at(flushed_seqno)),
             synced: Condvar::new(),
             work: WorkSignal::default(),
             backpressure: Backpressure::default(),
@@ -149,6 +155,7 @@ pub(crate) fn opener(
         cache: Arc::clone(cache),
         rows: Arc::new(Cache::with_door(row_cache_len)),
         scratches: Arc::new(ScratchPool::new()),
+        lender: Arc::new(Lender::new(&place.env.spawner)),
     }
 }
 
@@ -243,6 +250,14 @@ fn check_live(env: &Env, state: &State, files: &[FileId]) -> Result<()> {
     Ok(())
 }
 
+/// What was replayed so far.
+struct Replayed {
+    /// What no table holds yet.
+    memtable: Arc<Memtable>,
+    has_pointers: bool,
+    has_tables: bool,
+}
+
 /// Replays the logs that the manifest names.
 struct Replay<'a> {
     place: &'a Place,
@@ -251,28 +266,50 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Adds to `state` what the logs hold, as tables of level 0. Nothing is committed here.
-    fn run(&self, state: &mut State) -> Result<()> {
+    /// What the logs hold, as a memtable that waits for its flush; `None` where there is nothing, or
+    /// where it became tables of `state`. Nothing is committed here.
+    fn run(&self, state: &mut State) -> Result<Option<Immutable>> {
+        let flushed_seqno = state.last_seqno;
         let wals: Vec<_> = state
             .wals
             .iter()
             .map(|(&number, &wal)| (number, wal))
             .collect();
-        let mut memtable = self.new_memtable();
-        let mut has_pointers = false;
+        let mut replayed = Replayed {
+            memtable: self.new_memtable(),
+            has_pointers: false,
+            has_tables: false,
+        };
         for (index, &(number, wal)) in wals.iter().enumerate() {
             if wal.closed.is_none() && index + 1 < wals.len() {
                 let id = FileId::new(FileKind::Wal, number);
                 return Err(Error::corruption("a log did not end, but is not the last").in_file(id));
             }
-            self.replay_one(number, &wal, state, &mut memtable, &mut has_pointers)?;
+            self.replay_one(number, &wal, state, &mut replayed)?;
         }
-        self.end_memtable(state, &mut memtable)?;
-        state.wals.clear();
-        if has_pointers && let Some(hook) = self.flush.hook {
+        let recovered = match wals.last() {
+            Some(&(wal, _)) if !replayed.has_tables && !replayed.memtable.is_empty() => {
+                // The logs stay what counts until it is flushed.
+                let last_seqno = core::mem::replace(&mut state.last_seqno, flushed_seqno);
+                let memtable = Arc::clone(&replayed.memtable);
+                Some(Immutable {
+                    memtable,
+                    wal,
+                    last_seqno,
+                })
+            }
+            _ => {
+                self.end_memtable(state, &mut replayed)?;
+                state.wals.clear();
+                None
+            }
+        };
+        if replayed.has_pointers
+            && let Some(hook) = self.flush.hook
+        {
             hook.before_flush()?;
         }
-        Ok(())
+        Ok(recovered)
     }
 
     fn replay_one(
@@ -280,8 +317,7 @@ impl Replay<'_> {
         number: u64,
         wal: &LiveWal,
         state: &mut State,
-        memtable: &mut Arc<Memtable>,
-        has_pointers: &mut bool,
+        replayed: &mut Replayed,
     ) -> Result<()> {
         let place = self.place;
         let end = wal.closed.map_or(LogEnd::Open, LogEnd::Closed);
@@ -314,26 +350,29 @@ impl Replay<'_> {
             }
             for record in group {
                 let named = |error: Error| error.in_file(log.id()).at(record.offset);
-                replay_record(record, state, memtable).map_err(named)?;
+                replay_record(record, state, &replayed.memtable).map_err(named)?;
             }
-            *has_pointers |= memtable.has_pointers();
-            if memtable.byte_len() >= self.flush.options.memtable_len {
-                self.end_memtable(state, memtable)?;
+            replayed.has_pointers |= replayed.memtable.has_pointers();
+            if replayed.memtable.byte_len() >= self.flush.options.memtable_len {
+                self.end_memtable(state, replayed)?;
             }
             rest = behind;
         }
         Ok(())
     }
 
-    fn end_memtable(&self, state: &mut State, memtable: &mut Arc<Memtable>) -> Result<()> {
-        if memtable.is_empty() {
+    fn end_memtable(&self, state: &mut State, replayed: &mut Replayed) -> Result<()> {
+        if replayed.memtable.is_empty() {
             return Ok(());
         }
+        replayed.has_tables = true;
         let mut number = || {
             self.next_number
                 .fetch_add(1, crate::sync::atomic::Ordering::Relaxed)
         };
-        let output = self.flush.write(memtable, Vec::new(), &mut number)?;
+        let output = self
+            .flush
+            .write(&replayed.memtable, Vec::new(), &mut number)?;
         let edit = VersionEdit {
             counter: state.counter,
             session: state.session,
@@ -342,7 +381,7 @@ impl Replay<'_> {
             ..VersionEdit::default()
         };
         *state = state.apply(&edit)?;
-        *memtable = self.new_memtable();
+        replayed.memtable = self.new_memtable();
         Ok(())
     }
 
@@ -390,7 +429,8 @@ fn remove_orphans(env: &Env, state: &State, manifest: FileId, files: &[FileId]) 
         let is_orphan = match id.kind {
             FileKind::Table => !tables.contains(&id),
             FileKind::Manifest => id != manifest,
-            FileKind::Wal | FileKind::Temp => true,
+            FileKind::Wal => !state.wals.contains_key(&id.number),
+            FileKind::Temp => true,
             FileKind::Keyring
             | FileKind::Current
             | FileKind::Lock

@@ -25,7 +25,7 @@ use crate::hook::IndirectHook;
 use crate::options::Options;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex};
-use crate::table::{Fill, Lineage, LiveTable, RunFragments, SealQueue, TableOpener, TableWriter};
+use crate::table::{Fill, JobQueue, Lineage, LiveTable, RunFragments, TableOpener, TableWriter};
 use crate::tombstone::{FragmentSource, Sweep};
 use crate::types::SeqNo;
 use crate::version::Version;
@@ -56,7 +56,7 @@ pub(super) struct Subcompactions {
     boundaries: Vec<Vec<u8>>,
     is_canceled: AtomicBool,
     /// Blocks of all pieces that wait to be sealed.
-    seals: Arc<SealQueue>,
+    seals: Arc<JobQueue>,
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -133,7 +133,7 @@ impl Subcompactions {
             },
             boundaries,
             is_canceled: AtomicBool::new(false),
-            seals: SealQueue::new(&db.opener.scratches),
+            seals: JobQueue::new(),
             state: Mutex::new(State {
                 outputs,
                 ..State::default()

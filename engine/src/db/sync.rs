@@ -2,6 +2,7 @@
 //!
 //! - Who asks first leads: it writes the log out, syncs, and answers for all batches written
 //!   before that; who asks meanwhile waits for the next round.
+//! - What recovery left in memory is flushed by the first sync: then no log of an earlier run counts.
 //! - Order: what pointers lead to, then logs that ended and the manifest that names all logs, then
 //!   the log that takes writes.
 //! - The manifest names a log before the first acknowledgement that rests on it, after the header
@@ -81,6 +82,7 @@ impl Db {
     }
 
     fn lead_sync(&self) -> Result<SeqNo> {
+        self.flush_recovered()?;
         let mut writer = self.writer.lock();
         let target = writer.last_seqno;
         let is_registered = writer.is_registered && writer.retired.iter().all(|wal| wal.is_closed);
@@ -114,6 +116,7 @@ impl Db {
     }
 
     /// Tells the manifest which logs there are and where those that take no more batches ended.
+    /// REQUIRES: what recovery left in memory is flushed.
     pub(super) fn register_wals(&self, manifest: &mut LiveManifest) -> Result<()> {
         let (retired, active) = {
             let writer = self.writer.lock();

@@ -109,6 +109,7 @@ pub(super) fn shared_len(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// Walks the entries of one block.
+#[derive(Clone)]
 pub(crate) struct EntriesCursor<B> {
     block: B,
     with_digests: bool,

@@ -7,6 +7,7 @@ mod entries;
 mod examine;
 mod extra;
 mod index;
+mod jobs;
 mod many;
 mod meta;
 mod newer;
@@ -20,12 +21,13 @@ mod sink;
 mod writer;
 
 pub(crate) use extra::Lineage;
+pub(crate) use jobs::{JobQueue, Lender, LentThread};
 pub(crate) use many::Ask;
 pub(crate) use meta::TableMeta;
 pub(crate) use newer::NewerCursor;
 pub(crate) use ranges::{RunFragments, RunWindows};
 pub(crate) use reader::{Fill, LiveTable, TableCursor};
-pub(crate) use sealing::{LentThread, SealQueue};
+
 pub(crate) use sink::TableOpener;
 pub(crate) use writer::TableWriter;
 

@@ -79,7 +79,7 @@ impl NewerCursor {
         let table = &self.table;
         let handle = table.named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
         let readahead = &mut self.readahead;
-        let read = || readahead.read(&table.source, &handle, BlockKind::Data);
+        let read = || readahead.read(table, &handle, BlockKind::Data, None);
         let block = table.block_by(&handle, BlockKind::Data, Fill::Pass, read)?;
         let data = table.entries(block).and_then(|mut data| {
             data.seek_first()?;

@@ -19,12 +19,14 @@ use crate::filter::may_contain;
 use crate::table::entries::EntriesCursor;
 use crate::table::extra::{Bounds, Sections};
 use crate::table::index::{Partition, Partitions, decode_meta, partition_for};
+use crate::table::jobs::Lender;
 use crate::table::meta::TableMeta;
 use crate::table::readahead::Readahead;
 use crate::table::sink::{BlockSource, TableOpener};
 use crate::types::SeqNo;
 
 /// A cached block that a cursor holds on to.
+#[derive(Clone)]
 pub(crate) struct Pinned(pub(super) Arc<Block>);
 
 impl AsRef<[u8]> for Pinned {
@@ -85,6 +87,7 @@ pub(crate) struct TableReader {
     pub(super) partitions: Partitions,
     pub(super) cache: Arc<Cache<Block>>,
     rows: Arc<Cache<Row>>,
+    pub(super) lender: Arc<Lender>,
 }
 
 impl TableReader {
@@ -112,6 +115,7 @@ impl TableReader {
             partitions,
             cache: Arc::clone(&opener.cache),
             rows: Arc::clone(&opener.rows),
+            lender: Arc::clone(&opener.lender),
         })
     }
 
@@ -384,7 +388,8 @@ impl TableCursor {
             Section::Entries => BlockKind::Data,
             Section::Ranges => BlockKind::RangeTombstones,
         };
-        let read = || readahead.read(&table.source, &handle, kind);
+        let index = self.index.as_ref();
+        let read = || readahead.read(table, &handle, kind, index);
         let block = table.block_by(&handle, kind, self.fill, read)?;
         let data = match self.section {
             Section::Entries => table.entries(block),

@@ -24,9 +24,10 @@ use crate::file::{
     DATA_OFFSET, FileRoot, RootHasher, create_file, open_file, open_footer, seal_footer,
 };
 use crate::options::BlockTransform;
+use crate::table::jobs::{JobQueue, Lender, Work, first_of};
 use crate::table::meta::TableMeta;
 use crate::table::reader::Row;
-use crate::table::sealing::{SealJob, SealQueue, first_of};
+use crate::table::sealing::{SealJob, Unsealed, seal};
 use crate::types::{FileId, FileKind, StoreId};
 
 /// Bytes collected before they are written.
@@ -42,7 +43,7 @@ pub(crate) struct BlockSink {
     context: Arc<FileContext>,
     scratches: Arc<ScratchPool>,
     /// Where others may find blocks to seal.
-    queue: Option<Arc<SealQueue>>,
+    queue: Option<Arc<JobQueue>>,
     waiting: VecDeque<Waiting>,
     waiting_len: usize,
     root: RootHasher,
@@ -64,7 +65,7 @@ struct Waiting {
 
 impl BlockSink {
     /// Lets those who help at `queue` seal data blocks.
-    pub(crate) fn sealed_at(mut self, queue: &Arc<SealQueue>) -> Self {
+    pub(crate) fn sealed_at(mut self, queue: &Arc<JobQueue>) -> Self {
         self.queue = Some(Arc::clone(queue));
         self
     }
@@ -73,12 +74,19 @@ impl BlockSink {
     /// [`BlockSink::place_next`] returns its handle.
     pub(super) fn begin(&mut self, plain: Vec<u8>) {
         let (ordinal, raw_len) = (self.ordinal, plain.len());
-        let job = SealJob::new(&self.context, BlockKind::Data, ordinal, plain);
+        let unsealed = Unsealed {
+            context: Arc::clone(&self.context),
+            scratches: Arc::clone(&self.scratches),
+            kind: BlockKind::Data,
+            ordinal,
+            plain,
+        };
+        let job = Arc::new(SealJob::new(unsealed, seal));
         self.ordinal += 1;
         match &self.queue {
-            Some(queue) => queue.offer(&job),
+            Some(queue) => queue.offer(Arc::clone(&job) as _),
             None => {
-                job.run(&self.scratches);
+                job.run();
             }
         }
         self.waiting_len += raw_len;
@@ -97,7 +105,7 @@ impl BlockSink {
     /// Gives the first data block that waits its place in the file; `None` where none waits.
     pub(super) fn place_next(&mut self) -> Result<Option<BlockHandle>> {
         let jobs = self.waiting.iter().map(|waiting| &waiting.job);
-        let Some(sealed) = first_of(jobs, &self.scratches) else {
+        let Some(sealed) = first_of(jobs) else {
             return Ok(None);
         };
         let Some(Waiting {
@@ -231,6 +239,8 @@ pub(crate) struct TableOpener {
     pub(crate) cache: Arc<Cache<Block>>,
     pub(crate) rows: Arc<Cache<Row>>,
     pub(crate) scratches: Arc<ScratchPool>,
+    /// Threads for long scans.
+    pub(crate) lender: Arc<Lender>,
 }
 
 impl TableOpener {

@@ -22,6 +22,7 @@ fn opener(env: &Env, cache_len: usize) -> TableOpener {
         cache: Arc::new(Cache::<Block>::new(cache_len)),
         rows: Arc::new(Cache::new(cache_len)),
         scratches: Arc::new(ScratchPool::new()),
+        lender: Arc::new(Lender::new(&env.spawner)),
     }
 }
 
@@ -194,7 +195,7 @@ fn helpers_change_no_byte() {
         let fs = mem::MemFs::new();
         let opener = opener(&mem::env_over(fs.clone(), 1), 0);
         let mut sink = opener.create(5).unwrap();
-        let queue = SealQueue::new(&opener.scratches);
+        let queue = JobQueue::new();
         if helper_count.is_some() {
             sink = sink.sealed_at(&queue);
         }

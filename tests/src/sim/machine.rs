@@ -179,7 +179,7 @@ impl<'a> Machine<'a> {
         if !self.model.annex.allowed_now(slack).contains(&annex) {
             return Err(Trouble::Wrong(format!("opened with annex {annex:?}")));
         }
-        self.model.keys.resume(keys);
+        self.model.keys.go_on(keys, slack);
         self.model.annex.resume(annex);
         self.store = Some(store);
         Ok(())

@@ -70,6 +70,26 @@ impl<S: Copy + PartialEq> History<S> {
         self.opened = self.promised.len() - 1;
     }
 
+    /// A recovery found `state`, one of those allowed now: history goes on from there. What was promised
+    /// before still is, and no more: until the next sync, what it found rests on the same logs.
+    pub(super) fn go_on(&mut self, state: S, slack: usize) {
+        let allowed = self.allowed_now(slack);
+        let found = allowed.iter().rposition(|other| *other == state);
+        let back = allowed.len() - found.expect("the state is allowed");
+        // All that rests on logs, once more, without what was lost.
+        let (first, end) = (self.promised[self.opened], self.states.len());
+        let last = end - back;
+        let promised = self.promised[self.opened..].iter();
+        let again = promised
+            .filter(|at| **at <= last)
+            .map(|at| at + end - first);
+        let again: Vec<usize> = again.collect();
+        self.opened = self.promised.len();
+        self.promised.extend(again);
+        self.states.extend_from_within(first..=last);
+        self.seen = self.states.len() - 1;
+    }
+
     pub(super) fn now(&self) -> Moment {
         Moment {
             promise_count: self.promised.len(),
@@ -157,8 +177,19 @@ mod tests {
         assert_eq!(history.allowed_now(0), [4, 5]);
         assert_eq!(history.allowed_now(1), [2, 3, 4, 5]);
         assert_eq!(history.allowed(start, now, 0), [0, 1, 2, 3, 4, 5]);
+        let mut other = history.clone();
         history.resume(4);
         assert_eq!(history.allowed_now(2), [4]);
+        // Found without the sync that was promised last, which one damaged record explains.
+        other.go_on(3, 1);
+        assert_eq!(other.last(), &3);
+        assert_eq!(other.allowed_now(0), [2, 3]);
+        other.push(6);
+        assert_eq!(other.allowed_now(0), [2, 3, 6]);
+        assert_eq!(other.allowed_now(1), [0, 1, 2, 3, 6], "and so is damage");
+        other.promise();
+        assert_eq!(other.allowed_now(0), [6]);
+        assert_eq!(other.allowed(now, other.now(), 0), [4, 5, 0, 1, 2, 3, 6]);
     }
 
     #[test]

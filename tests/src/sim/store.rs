@@ -176,6 +176,11 @@ impl Store {
         found
     }
 
+    /// Makes durable what recovery left in memory.
+    pub(super) fn settle(&self) -> Result<()> {
+        self.db.sync()
+    }
+
     /// Goes over every block of every file that the store needs; what is not whole.
     pub(super) fn verify(&self, fs: &dyn Fs) -> Result<Option<String>> {
         for live in self.db.live_files() {

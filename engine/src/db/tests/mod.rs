@@ -22,6 +22,7 @@ mod manifest;
 mod model;
 mod ranges;
 mod reads;
+mod recover;
 #[cfg(feature = "shuttle")]
 mod schedules;
 mod threads;

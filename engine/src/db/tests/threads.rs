@@ -298,8 +298,8 @@ impl crate::env::Spawner for Lender {
     }
 }
 
-/// A flush and a recovery that somebody waits for lend a second thread to seal blocks, where there is one, and
-/// the same table comes out.
+/// A flush that somebody waits for, also one of what recovery left in memory, lends a second thread to seal
+/// blocks, where there is one, and the same table comes out.
 #[test]
 fn a_long_flush_is_shared_where_somebody_waits_for_it() {
     let mut tables = Vec::new();
@@ -330,6 +330,8 @@ fn a_long_flush_is_shared_where_somebody_waits_for_it() {
         write(&db, 2);
         drop(db);
         let db = open();
+        assert_eq!(lender.count.load(Ordering::Acquire), parallelism - 1);
+        db.sync().unwrap();
         assert_eq!(lender.count.load(Ordering::Acquire), 2 * (parallelism - 1));
         let value = db
             .get(&(7919_u64 % 3000).to_be_bytes(), None)
