@@ -56,6 +56,18 @@ pub trait IndirectSession: Send {
     fn finish(self: Box<Self>) -> Result<AnnexUpdates>;
 }
 
+/// Are there pointers in the records?
+pub(crate) fn has_pointers(records: &[Record]) -> Result<bool> {
+    for batch in records.iter().flat_map(batches) {
+        for entry in batch?.entries() {
+            if entry?.kind == KeyKind::Indirect {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// Do all pointers of the records lead to something that is there?
 pub(crate) fn leads_somewhere(hook: Option<&dyn IndirectHook>, records: &[Record]) -> Result<bool> {
     let Some(hook) = hook else {

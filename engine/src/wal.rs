@@ -6,6 +6,7 @@
 //! - After a failed write nothing is appended any more; on a full medium what was accepted stays in
 //!   memory, and new batches are refused until there is room again.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -179,6 +180,8 @@ impl Wal {
 pub(crate) struct WalReader {
     log: LogReader,
     id: FileId,
+    /// Records that were read before their turn.
+    ahead: VecDeque<Record>,
 }
 
 impl WalReader {
@@ -198,16 +201,40 @@ impl WalReader {
             return Err(Error::authentication(message).in_file(id).part("header"));
         }
         let log = LogReader::new(file, context, BlockKind::WalRecord, end)?;
-        Ok(Self { log, id })
+        let ahead = VecDeque::new();
+        Ok(Self { log, id, ahead })
     }
 
-    /// All records up to the end or a torn tail, and how many of them were known durable.
-    pub(crate) fn read_all(&mut self) -> Result<(Vec<Record>, u32)> {
-        let mut records = Vec::new();
-        while let Some(record) = self.log.next()? {
-            records.push(record);
+    /// The next records that belong together, up to the one in which no batch goes on. `false` where that
+    /// one is missing; no records at the end of the log or where its tail is torn.
+    pub(crate) fn next_group(&mut self, group: &mut Vec<Record>) -> Result<bool> {
+        group.clear();
+        loop {
+            let record = match self.ahead.pop_front() {
+                Some(record) => record,
+                None => match self.log.next()? {
+                    Some(record) => record,
+                    None => return Ok(false),
+                },
+            };
+            let goes_on = goes_on(&record);
+            group.push(record);
+            let named = |error: Error| error.in_file(self.id).at(group[0].offset);
+            if !goes_on.map_err(named)? {
+                return Ok(true);
+            }
         }
-        Ok((records, self.log.durable_count()))
+    }
+
+    /// Is the record known to be durable? Looks at all later records where those before do not tell.
+    pub(crate) fn is_vouched(&mut self, record: &Record) -> Result<bool> {
+        while record.ordinal >= self.log.durable_count() {
+            match self.log.next()? {
+                Some(later) => self.ahead.push_back(later),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     pub(crate) fn id(&self) -> FileId {
@@ -230,18 +257,23 @@ pub(crate) fn batches(record: &Record) -> impl Iterator<Item = Result<BatchRef<'
     })
 }
 
+/// Does the last batch of a record go on in the next one?
+fn goes_on(record: &Record) -> Result<bool> {
+    let mut continues = false;
+    for batch in batches(record) {
+        if continues {
+            return Err(Error::corruption("a batch goes on within its record").part("batch"));
+        }
+        continues = batch?.continues;
+    }
+    Ok(continues)
+}
+
 /// How many records from the first one on belong together: up to the one in which no batch goes on.
 /// `None` where the last one is missing.
 pub(crate) fn group_len(records: &[Record]) -> Result<Option<usize>> {
     for (index, record) in records.iter().enumerate() {
-        let mut continues = false;
-        for batch in batches(record) {
-            if continues {
-                return Err(Error::corruption("a batch goes on within its record").part("batch"));
-            }
-            continues = batch?.continues;
-        }
-        if !continues {
+        if !goes_on(record)? {
             return Ok(Some(index + 1));
         }
     }

@@ -21,6 +21,7 @@ mod maintain;
 mod multi_get;
 mod read;
 mod recover;
+mod replay;
 mod state;
 mod subcompact;
 mod sync;

@@ -22,24 +22,23 @@ use crate::db::backpressure::Backpressure;
 use crate::db::flush::Flush;
 use crate::db::limiter::RateLimiter;
 use crate::db::maintain::{Turns, WorkSignal};
-use crate::db::state::{Immutable, SnapshotList, SuperVersion};
+use crate::db::replay::Replay;
+use crate::db::state::{SnapshotList, SuperVersion};
 use crate::db::sync::Syncing;
 use crate::db::write::Writer;
 use crate::db::{Db, LiveManifest};
-use crate::env::{Env, Event, OpenMode};
+use crate::env::{Env, OpenMode};
 use crate::error::{Error, Result};
 use crate::file::open_file;
-use crate::hook::{IndirectHook, leads_somewhere};
-use crate::log::{LogEnd, LogReader, Record};
-use crate::manifest::{CURRENT, LiveWal, Manifest, Place, State, read_manifest};
+use crate::hook::IndirectHook;
+use crate::log::{LogEnd, LogReader};
+use crate::manifest::{CURRENT, Manifest, Place, State, read_manifest};
 use crate::memtable::Memtable;
 use crate::options::{KvProtection, Options};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::sync::{Condvar, Mutex, RwLock};
 use crate::table::{Lender, TableOpener};
 use crate::types::{FileId, FileKind, StoreId};
-use crate::version::VersionEdit;
-use crate::wal::{WalReader, batches, group_len};
 
 /// Files with larger numbers are none of ours: nobody counts that far.
 const NUMBER_MAX: u64 = 1 << 62;
@@ -246,165 +245,6 @@ fn check_live(env: &Env, state: &State, files: &[FileId]) -> Result<()> {
         if !files.contains(&id) {
             return Err(missing(id));
         }
-    }
-    Ok(())
-}
-
-/// What was replayed so far.
-struct Replayed {
-    /// What no table holds yet.
-    memtable: Arc<Memtable>,
-    has_pointers: bool,
-    has_tables: bool,
-}
-
-/// Replays the logs that the manifest names.
-struct Replay<'a> {
-    place: &'a Place,
-    flush: Flush<'a>,
-    next_number: &'a AtomicU64,
-}
-
-impl Replay<'_> {
-    /// What the logs hold, as a memtable that waits for its flush; `None` where there is nothing, or
-    /// where it became tables of `state`. Nothing is committed here.
-    fn run(&self, state: &mut State) -> Result<Option<Immutable>> {
-        let flushed_seqno = state.last_seqno;
-        let wals: Vec<_> = state
-            .wals
-            .iter()
-            .map(|(&number, &wal)| (number, wal))
-            .collect();
-        let mut replayed = Replayed {
-            memtable: self.new_memtable(),
-            has_pointers: false,
-            has_tables: false,
-        };
-        for (index, &(number, wal)) in wals.iter().enumerate() {
-            if wal.closed.is_none() && index + 1 < wals.len() {
-                let id = FileId::new(FileKind::Wal, number);
-                return Err(Error::corruption("a log did not end, but is not the last").in_file(id));
-            }
-            self.replay_one(number, &wal, state, &mut replayed)?;
-        }
-        let recovered = match wals.last() {
-            Some(&(wal, _)) if !replayed.has_tables && !replayed.memtable.is_empty() => {
-                // The logs stay what counts until it is flushed.
-                let last_seqno = core::mem::replace(&mut state.last_seqno, flushed_seqno);
-                let memtable = Arc::clone(&replayed.memtable);
-                Some(Immutable {
-                    memtable,
-                    wal,
-                    last_seqno,
-                })
-            }
-            _ => {
-                self.end_memtable(state, &mut replayed)?;
-                state.wals.clear();
-                None
-            }
-        };
-        if replayed.has_pointers
-            && let Some(hook) = self.flush.hook
-        {
-            hook.before_flush()?;
-        }
-        Ok(recovered)
-    }
-
-    fn replay_one(
-        &self,
-        number: u64,
-        wal: &LiveWal,
-        state: &mut State,
-        replayed: &mut Replayed,
-    ) -> Result<()> {
-        let place = self.place;
-        let end = wal.closed.map_or(LogEnd::Open, LogEnd::Closed);
-        let mut log = WalReader::open(
-            &place.env,
-            &*place.keys,
-            place.store_id,
-            number,
-            &wal.salt,
-            end,
-        )?;
-        let (records, durable_count) = log.read_all()?;
-        let mut rest = records.as_slice();
-        while let Some(record) = rest.first() {
-            let named = |error: Error| error.in_file(log.id()).at(record.offset);
-            let group_len = group_len(rest).map_err(named)?;
-            let (group, behind) = rest.split_at(group_len.unwrap_or(rest.len()));
-            let vouched = end != LogEnd::Open || record.ordinal < durable_count;
-            if vouched && group_len.is_none() {
-                return Err(named(Error::corruption("the end of a batch is missing")));
-            }
-            if !vouched && (group_len.is_none() || !leads_somewhere(self.flush.hook, group)?) {
-                let (file, offset) = (log.id(), record.offset);
-                place.env.listener.event(&Event::TornTail {
-                    file,
-                    offset,
-                    len: 0,
-                });
-                break;
-            }
-            for record in group {
-                let named = |error: Error| error.in_file(log.id()).at(record.offset);
-                replay_record(record, state, &replayed.memtable).map_err(named)?;
-            }
-            replayed.has_pointers |= replayed.memtable.has_pointers();
-            if replayed.memtable.byte_len() >= self.flush.options.memtable_len {
-                self.end_memtable(state, replayed)?;
-            }
-            rest = behind;
-        }
-        Ok(())
-    }
-
-    fn end_memtable(&self, state: &mut State, replayed: &mut Replayed) -> Result<()> {
-        if replayed.memtable.is_empty() {
-            return Ok(());
-        }
-        replayed.has_tables = true;
-        let mut number = || {
-            self.next_number
-                .fetch_add(1, crate::sync::atomic::Ordering::Relaxed)
-        };
-        let output = self
-            .flush
-            .write(&replayed.memtable, Vec::new(), &mut number)?;
-        let edit = VersionEdit {
-            counter: state.counter,
-            session: state.session,
-            added: output.tables.into_iter().map(|meta| (0, meta)).collect(),
-            annex: output.annex,
-            ..VersionEdit::default()
-        };
-        *state = state.apply(&edit)?;
-        replayed.memtable = self.new_memtable();
-        Ok(())
-    }
-
-    fn new_memtable(&self) -> Arc<Memtable> {
-        Arc::new(Memtable::new(
-            self.flush.options.kv_protection == KvProtection::On,
-        ))
-    }
-}
-
-/// Applies the batches of a record; history has no gaps.
-fn replay_record(record: &Record, state: &mut State, memtable: &Memtable) -> Result<()> {
-    for batch in batches(record) {
-        let batch = batch?;
-        if batch.first != state.last_seqno + 1 {
-            return Err(Error::corruption("history has a gap before this record"));
-        }
-        batch.entries().try_for_each(|entry| entry?.verify())?;
-        // Nobody reads before the store is open.
-        if memtable.insert_behind(&batch, 0)? != batch.count {
-            return Err(Error::corruption("a batch has another length than it says"));
-        }
-        state.last_seqno += u64::from(batch.count);
     }
     Ok(())
 }
