@@ -1,13 +1,15 @@
 //! What `fs-compare` understands on its command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::failure::{Failure, Outcome};
 use crate::group::Scale;
+use crate::program::{Options, StepFiles};
+use crate::report::{DISK, FLOOR, OURS};
 use crate::rows;
-use crate::subject::{Bare, Coffer, Gocryptfs, Null, Subject};
+use crate::subject::{Bare, Coffer, Null, PEERS, Subject};
 
 /// Measures Coffer against gocryptfs and the bare disk in one run.
 #[derive(Debug, Parser)]
@@ -26,12 +28,7 @@ pub struct Arguments {
 pub enum Task {
     /// Does one step in this process (used by the program itself).
     #[command(hide = true)]
-    Step {
-        /// File with the step, as JSON.
-        spec: PathBuf,
-        /// Where the result goes.
-        result: PathBuf,
-    },
+    Step(StepFiles),
     /// Mounts a file system in memory: what FUSE itself costs.
     NullFs {
         /// Where it is mounted.
@@ -44,30 +41,29 @@ pub enum Task {
 /// How to compare.
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// How often each row is measured; the table shows medians.
-    #[arg(long, default_value_t = 3, value_name = "COUNT")]
-    pub rounds: usize,
     /// Rows or groups of rows to measure (see `fs-compare rows`).
     #[arg(long, value_delimiter = ',', value_name = "ROW,..")]
     pub only: Vec<String>,
-    /// Subjects to measure; `null-fuse`, what FUSE itself costs, only takes part when named.
-    #[arg(long, value_delimiter = ',', default_value = "coffer,gocryptfs,disk")]
+    /// Which file systems.
+    #[command(flatten)]
+    pub subjects: Subjects,
+    /// How often, how much, where to.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// Which file systems are measured.
+#[derive(Debug, Args)]
+pub struct Subjects {
+    /// Subjects to measure: coffer, gocryptfs, cryfs, encfs, securefs, disk, null-fuse (what FUSE
+    /// itself costs), or all.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "NAME,..",
+        default_value = "coffer,gocryptfs,disk,null-fuse"
+    )]
     pub subjects: Vec<String>,
-    /// A fifth of the work, one round unless --rounds says more.
-    #[arg(long)]
-    pub quick: bool,
-    /// Directory for the stores; its file system is the bare disk. Default: target/fs-compare.
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Also writes the report as JSON; with `-` to stdout, the table then goes to stderr.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Also draws the ratios as a bar chart.
-    #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-    /// Seconds after which a single step counts as hung.
-    #[arg(long, default_value_t = 180, value_name = "SECONDS")]
-    pub timeout: u64,
     /// The binary `coffer`. Default: built now from this workspace, in release mode.
     #[arg(long, value_name = "PROGRAM")]
     pub coffer: Option<PathBuf>,
@@ -79,45 +75,56 @@ pub struct Compare {
     pub coffer_mount: Vec<String>,
 }
 
+impl Subjects {
+    /// The subjects of the run, Coffer with the binary that `program` finds.
+    ///
+    /// # Errors
+    /// Returns the first name that is none, or why there is no binary.
+    pub fn choose(
+        &self,
+        program: impl FnOnce() -> Outcome<PathBuf>,
+    ) -> Outcome<Vec<Box<dyn Subject>>> {
+        let mut known: Vec<Box<dyn Subject>> = vec![Box::new(Bare), Box::new(Null)];
+        known.extend(PEERS.map(|peer| Box::new(peer) as Box<dyn Subject>));
+        let takes_all = self.subjects == ["all"];
+        if takes_all || self.subjects.iter().any(|name| name == OURS) {
+            let coffer = Coffer {
+                program: program()?,
+                init_arguments: self.coffer_init.clone(),
+                mount_arguments: self.coffer_mount.clone(),
+            };
+            known.insert(0, Box::new(coffer));
+        }
+        if takes_all {
+            known.sort_by_key(|subject| ALL.iter().position(|name| *name == subject.name()));
+            return Ok(known);
+        }
+        let mut choose = |name: &String| {
+            let place = known.iter().position(|subject| subject.name() == name);
+            let unknown = || {
+                let names = ALL.join(", ");
+                Failure::new(format!(
+                    "no subject is called {name} (or twice): {names}, all"
+                ))
+            };
+            place.map(|place| known.remove(place)).ok_or_else(unknown)
+        };
+        self.subjects.iter().map(&mut choose).collect()
+    }
+}
+
+/// The names of all subjects, in the order of the table.
+const ALL: [&str; 7] = [OURS, "gocryptfs", "cryfs", "encfs", "securefs", DISK, FLOOR];
+
 impl Compare {
     /// How much work each row is.
     #[must_use]
     pub fn scale(&self) -> Scale {
-        if self.quick {
+        if self.options.quick {
             Scale::QUICK
         } else {
             Scale::FULL
         }
-    }
-
-    /// How long one step may take.
-    #[must_use]
-    pub fn step_limit(&self) -> Duration {
-        Duration::from_secs(self.timeout)
-    }
-
-    /// The subjects of the run, Coffer with the binary `program`.
-    ///
-    /// # Errors
-    /// Returns the first name that is none.
-    pub fn subjects(&self, program: PathBuf) -> Result<Vec<Box<dyn Subject>>, String> {
-        let coffer = || Coffer {
-            program: program.clone(),
-            init_arguments: self.coffer_init.clone(),
-            mount_arguments: self.coffer_mount.clone(),
-        };
-        let subject = |name: &String| -> Result<Box<dyn Subject>, String> {
-            match name.as_str() {
-                "coffer" => Ok(Box::new(coffer())),
-                "gocryptfs" => Ok(Box::new(Gocryptfs)),
-                "disk" => Ok(Box::new(Bare)),
-                "null-fuse" => Ok(Box::new(Null)),
-                _ => Err(format!(
-                    "no subject is called {name}: coffer, gocryptfs, disk, null-fuse"
-                )),
-            }
-        };
-        self.subjects.iter().map(subject).collect()
     }
 
     /// The rows of the run.
@@ -135,14 +142,25 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
+    fn names(subjects: &Subjects) -> Outcome<Vec<&'static str>> {
+        let chosen = subjects.choose(|| Ok(PathBuf::new()))?;
+        Ok(chosen.iter().map(|subject| subject.name()).collect())
+    }
+
     #[test]
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
-        let parsed = Arguments::parse_from(["fs-compare", "--only", "rm,git", "--quick"]);
-        assert_eq!(parsed.compare.rows().unwrap().len(), 3);
-        assert_eq!(parsed.compare.subjects(PathBuf::new()).unwrap().len(), 3);
-        let wrong = Arguments::parse_from(["fs-compare", "--only", "x", "--subjects", "y"]);
-        assert!(wrong.compare.rows().is_err());
-        assert!(wrong.compare.subjects(PathBuf::new()).is_err());
+        let parsed = Arguments::parse_from(["fs-compare", "--only", "rm,git", "--quick"]).compare;
+        assert_eq!(parsed.rows().unwrap().len(), 3);
+        assert_eq!(parsed.options.round_count(), 1);
+        let default = names(&parsed.subjects).unwrap();
+        assert_eq!(default, ["coffer", "gocryptfs", "disk", "null-fuse"]);
+        let all = Arguments::parse_from(["fs-compare", "--subjects", "all"]).compare;
+        assert_eq!(names(&all.subjects).unwrap(), ALL);
+        for word in ["y", "disk,disk"] {
+            let wrong = Arguments::parse_from(["fs-compare", "--only", "x", "--subjects", word]);
+            assert!(wrong.compare.rows().is_err());
+            assert!(names(&wrong.compare.subjects).is_err());
+        }
     }
 }

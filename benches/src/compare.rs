@@ -272,7 +272,7 @@ mod tests {
             scale: Scale::QUICK,
             step_limit: Duration::from_secs(1),
         };
-        assert_eq!(plan("memory").groups().len(), 5);
+        assert_eq!(plan("memory").groups().len(), 6);
         assert_eq!(plan("rm").groups(), [Group::Tree]);
         assert!(check(&plan("rm")).is_err());
     }

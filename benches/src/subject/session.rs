@@ -205,6 +205,12 @@ impl<'a> Session<'a> {
             .transpose()
     }
 
+    /// Seconds of a core that the daemon has used since it was mounted, its children included.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        machine::cpu_seconds(self.daemon.as_ref()?.id())
+    }
+
     /// Peak memory of the daemon so far, as of the last time it was unmounted or is now.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
