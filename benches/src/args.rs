@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::failure::{Failure, Outcome};
 use crate::group::Scale;
-use crate::program::{Options, StepFiles};
+use crate::program::{Options, Output, StepFiles};
 use crate::report::{DISK, FLOOR, OURS};
 use crate::rows;
 use crate::subject::{Bare, Coffer, Null, PEERS, Subject};
@@ -34,6 +34,8 @@ pub enum Task {
         /// Where it is mounted.
         mountpoint: PathBuf,
     },
+    /// Measures how costs grow with the number of files.
+    Scale(Scaling),
     /// Lists the rows.
     Rows,
 }
@@ -52,17 +54,42 @@ pub struct Compare {
     pub options: Options,
 }
 
+/// How to measure growth.
+#[derive(Debug, Args)]
+pub struct Scaling {
+    /// Sizes of a single directory; 0 for none.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "COUNT,..",
+        default_value = "1000,10000,100000,1000000"
+    )]
+    pub entries: Vec<u64>,
+    /// Sizes of a store with directories of a thousand files; 0 for none.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "COUNT,..",
+        default_value = "10000,100000,1000000"
+    )]
+    pub files: Vec<u64>,
+    /// How often each size is measured; the table shows medians.
+    #[arg(long, default_value_t = 3, value_name = "COUNT")]
+    pub rounds: usize,
+    /// Which file systems.
+    #[command(flatten)]
+    pub subjects: Subjects,
+    /// Where to.
+    #[command(flatten)]
+    pub output: Output,
+}
+
 /// Which file systems are measured.
 #[derive(Debug, Args)]
 pub struct Subjects {
     /// Subjects to measure: coffer, gocryptfs, cryfs, encfs, securefs, disk, null-fuse (what FUSE
-    /// itself costs), or all.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "NAME,..",
-        default_value = "coffer,gocryptfs,disk,null-fuse"
-    )]
+    /// itself costs), or all. [default: coffer,gocryptfs,disk,null-fuse; of `scale`: coffer]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..")]
     pub subjects: Vec<String>,
     /// The binary `coffer`. Default: built now from this workspace, in release mode.
     #[arg(long, value_name = "PROGRAM")]
@@ -76,18 +103,23 @@ pub struct Subjects {
 }
 
 impl Subjects {
-    /// The subjects of the run, Coffer with the binary that `program` finds.
+    /// The subjects of the run, those of `default` where none is named, Coffer with the binary that `program` finds.
     ///
     /// # Errors
     /// Returns the first name that is none, or why there is no binary.
     pub fn choose(
         &self,
+        default: &[&str],
         program: impl FnOnce() -> Outcome<PathBuf>,
     ) -> Outcome<Vec<Box<dyn Subject>>> {
+        let mut named: Vec<&str> = self.subjects.iter().map(String::as_str).collect();
+        if named.is_empty() {
+            named = default.to_vec();
+        }
         let mut known: Vec<Box<dyn Subject>> = vec![Box::new(Bare), Box::new(Null)];
         known.extend(PEERS.map(|peer| Box::new(peer) as Box<dyn Subject>));
-        let takes_all = self.subjects == ["all"];
-        if takes_all || self.subjects.iter().any(|name| name == OURS) {
+        let takes_all = named == ["all"];
+        if takes_all || named.contains(&OURS) {
             let coffer = Coffer {
                 program: program()?,
                 init_arguments: self.coffer_init.clone(),
@@ -99,7 +131,7 @@ impl Subjects {
             known.sort_by_key(|subject| ALL.iter().position(|name| *name == subject.name()));
             return Ok(known);
         }
-        let mut choose = |name: &String| {
+        let mut choose = |name: &str| {
             let place = known.iter().position(|subject| subject.name() == name);
             let unknown = || {
                 let names = ALL.join(", ");
@@ -109,9 +141,12 @@ impl Subjects {
             };
             place.map(|place| known.remove(place)).ok_or_else(unknown)
         };
-        self.subjects.iter().map(&mut choose).collect()
+        named.into_iter().map(&mut choose).collect()
     }
 }
+
+/// Who takes part in a comparison where nobody is named.
+pub const COMPARED: [&str; 4] = [OURS, "gocryptfs", DISK, FLOOR];
 
 /// The names of all subjects, in the order of the table.
 const ALL: [&str; 7] = [OURS, "gocryptfs", "cryfs", "encfs", "securefs", DISK, FLOOR];
@@ -143,7 +178,7 @@ mod tests {
     use clap::CommandFactory;
 
     fn names(subjects: &Subjects) -> Outcome<Vec<&'static str>> {
-        let chosen = subjects.choose(|| Ok(PathBuf::new()))?;
+        let chosen = subjects.choose(&COMPARED, || Ok(PathBuf::new()))?;
         Ok(chosen.iter().map(|subject| subject.name()).collect())
     }
 
@@ -154,7 +189,7 @@ mod tests {
         assert_eq!(parsed.rows().unwrap().len(), 3);
         assert_eq!(parsed.options.round_count(), 1);
         let default = names(&parsed.subjects).unwrap();
-        assert_eq!(default, ["coffer", "gocryptfs", "disk", "null-fuse"]);
+        assert_eq!(default, COMPARED);
         let all = Arguments::parse_from(["fs-compare", "--subjects", "all"]).compare;
         assert_eq!(names(&all.subjects).unwrap(), ALL);
         for word in ["y", "disk,disk"] {

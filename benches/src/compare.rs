@@ -61,7 +61,7 @@ impl Plan<'_> {
             columns: self
                 .subjects
                 .iter()
-                .map(|subject| column(subject.as_ref()))
+                .map(|subject| Column::of(subject.as_ref()))
                 .collect(),
             lines: self.rows.iter().map(|row| Line::new(row)).collect(),
             verdicts: Vec::new(),
@@ -180,15 +180,6 @@ impl Plan<'_> {
         drop(session);
         let removed = work.remove(subject.name());
         result.and(left).and(removed)
-    }
-}
-
-fn column(subject: &dyn Subject) -> Column {
-    Column {
-        name: subject.name(),
-        description: subject.describe(),
-        durability: subject.durability(),
-        missing: subject.missing(),
     }
 }
 

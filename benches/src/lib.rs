@@ -24,6 +24,7 @@ pub mod process;
 pub mod program;
 pub mod report;
 pub mod rows;
+pub mod scale;
 pub mod sources;
 pub mod step;
 pub mod subject;

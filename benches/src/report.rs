@@ -9,6 +9,7 @@ use crate::machine::Machine;
 use crate::rows::{Against, Row, TARGETS, Target};
 use crate::sources::Sources;
 use crate::step::Latency;
+use crate::subject::Subject;
 use crate::unit::{Unit, median};
 
 /// Name of the subject that the targets are about.
@@ -31,6 +32,19 @@ pub struct Column {
     pub durability: &'static str,
     /// Why it took no part, if so.
     pub missing: Option<String>,
+}
+
+impl Column {
+    /// What the report tells of a subject.
+    #[must_use]
+    pub fn of(subject: &dyn Subject) -> Self {
+        Self {
+            name: subject.name(),
+            description: subject.describe(),
+            durability: subject.durability(),
+            missing: subject.missing(),
+        }
+    }
 }
 
 /// What one subject reached in one row.

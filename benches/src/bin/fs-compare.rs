@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
-use coffer_benches::args::{Arguments, Compare, Task};
+use coffer_benches::args::{Arguments, COMPARED, Compare, Scaling, Task};
 use coffer_benches::compare::{Plan, check};
 use coffer_benches::failure::{Context, Failure, Outcome};
 use coffer_benches::process::Interrupt;
 use coffer_benches::program::{complain, exit_code, measured, print};
+use coffer_benches::report::OURS;
 use coffer_benches::step::Step;
-use coffer_benches::{chart, null, rows, table};
+use coffer_benches::{chart, null, rows, scale, table};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.task {
         Some(Task::Step(files)) => files.run(Step::work),
         Some(Task::Rows) => list(),
+        Some(Task::Scale(scaling)) => scale(scaling),
         Some(Task::NullFs { mountpoint }) => null::serve(mountpoint).map(|()| ExitCode::SUCCESS),
         None => compare(&arguments.compare),
     };
@@ -41,7 +43,9 @@ fn compare(compare: &Compare) -> Outcome<ExitCode> {
     let interrupt = Interrupt::install().context("signals")?;
     let rows = compare.rows().map_err(Failure::new)?;
     let asked = compare.subjects.coffer.as_deref();
-    let subjects = compare.subjects.choose(|| coffer_program(asked))?;
+    let subjects = compare
+        .subjects
+        .choose(&COMPARED, || coffer_program(asked))?;
     let output = &compare.options.output;
     let dir = output.dir("fs-compare")?;
     let plan = Plan {
@@ -59,6 +63,26 @@ fn compare(compare: &Compare) -> Outcome<ExitCode> {
         std::fs::write(path, chart::render(&report)).context(path.display())?;
     }
     Ok(measured(report.has_failures()))
+}
+
+fn scale(scaling: &Scaling) -> Outcome<ExitCode> {
+    let interrupt = Interrupt::install().context("signals")?;
+    let asked = scaling.subjects.coffer.as_deref();
+    let subjects = scaling.subjects.choose(&[OURS], || coffer_program(asked))?;
+    let plan = scale::Plan {
+        dir: &scaling.output.dir("fs-compare")?,
+        subjects: &subjects,
+        entries: &scaling.entries,
+        files: &scaling.files,
+        round_count: scaling.rounds,
+        step_limit: scaling.output.step_limit(),
+    };
+    let report = plan.run(&interrupt, &mut |words| complain(words))?;
+    scaling.output.tell(&scale::render(&report), &report)?;
+    if let Some(path) = &scaling.output.svg {
+        std::fs::write(path, scale::draw(&report)).context(path.display())?;
+    }
+    Ok(measured(!report.failures.is_empty()))
 }
 
 /// The binary under test: the one that was asked for, or one built from the sources at hand.

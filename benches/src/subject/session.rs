@@ -211,6 +211,12 @@ impl<'a> Session<'a> {
         machine::cpu_seconds(self.daemon.as_ref()?.id())
     }
 
+    /// Memory of the daemon now.
+    #[must_use]
+    pub fn resident_memory(&self) -> Option<u64> {
+        machine::resident_memory(self.daemon.as_ref()?.id())
+    }
+
     /// Peak memory of the daemon so far, as of the last time it was unmounted or is now.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
