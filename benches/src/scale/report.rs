@@ -270,6 +270,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_document_names_every_measure() {
+        let document = include_str!("../../../docs/BENCHMARKING.md");
+        for measure in MEASURES {
+            assert!(
+                document.contains(&format!("`{}`", measure.name)),
+                "{}",
+                measure.name
+            );
+        }
+    }
+
+    #[test]
     fn every_size_and_failure_is_told() {
         let text = render(&example());
         for part in [
