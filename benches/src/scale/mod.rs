@@ -141,6 +141,7 @@ impl Plan<'_> {
                         sweep,
                         size: store.size,
                         values: store.medians(),
+                        samples: store.samples,
                     }));
                 match result {
                     Err(failure) if failure.interrupted => return Err(failure),

@@ -60,6 +60,8 @@ pub struct Point {
     pub size: u64,
     /// The median of each measure.
     pub values: BTreeMap<&'static str, f64>,
+    /// Each measure, a value for each round.
+    pub samples: BTreeMap<&'static str, Vec<f64>>,
 }
 
 /// Everything about one run.
@@ -244,6 +246,7 @@ pub(super) mod tests {
                 sweep,
                 size,
                 values,
+                samples: BTreeMap::new(),
             });
         }
         let mut report = Report {
