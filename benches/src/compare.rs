@@ -61,7 +61,7 @@ impl Plan<'_> {
             columns: self
                 .subjects
                 .iter()
-                .map(|subject| column(subject.as_ref()))
+                .map(|subject| Column::of(subject.as_ref()))
                 .collect(),
             lines: self.rows.iter().map(|row| Line::new(row)).collect(),
             verdicts: Vec::new(),
@@ -183,15 +183,6 @@ impl Plan<'_> {
     }
 }
 
-fn column(subject: &dyn Subject) -> Column {
-    Column {
-        name: subject.name(),
-        description: subject.describe(),
-        durability: subject.durability(),
-        missing: subject.missing(),
-    }
-}
-
 /// What each subject saw in each row, to prove that all did the same work.
 #[derive(Debug, Default)]
 struct Seen(BTreeMap<&'static str, BTreeMap<&'static str, u64>>);
@@ -272,7 +263,7 @@ mod tests {
             scale: Scale::QUICK,
             step_limit: Duration::from_secs(1),
         };
-        assert_eq!(plan("memory").groups().len(), 5);
+        assert_eq!(plan("memory").groups().len(), 6);
         assert_eq!(plan("rm").groups(), [Group::Tree]);
         assert!(check(&plan("rm")).is_err());
     }

@@ -64,6 +64,19 @@ impl Machine {
             drops_caches: may_drop_caches(),
         }
     }
+
+    /// In one line, without what changes by the minute.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!(
+            "{} x {}, {} GiB, Linux {}, {}",
+            self.core_count,
+            self.cpu,
+            self.memory_len >> 30,
+            self.kernel,
+            self.disk
+        )
+    }
 }
 
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -80,8 +93,21 @@ pub fn may_drop_caches() -> bool {
 /// # Errors
 /// When the kernel refuses although it let us open the switch.
 pub fn drop_caches() -> Outcome<()> {
+    drop_kind("3")
+}
+
+/// Drops the caches of names and inodes and leaves data where it is; without the right to do so it
+/// does nothing.
+///
+/// # Errors
+/// When the kernel refuses although it let us open the switch.
+pub fn drop_names() -> Outcome<()> {
+    drop_kind("2")
+}
+
+fn drop_kind(kind: &str) -> Outcome<()> {
     if may_drop_caches() {
-        fs::write(DROP_CACHES, "3").context(DROP_CACHES)
+        fs::write(DROP_CACHES, kind).context(DROP_CACHES)
     } else {
         Ok(())
     }
@@ -180,6 +206,29 @@ fn status_len(pid: u32, name: &str) -> Option<u64> {
         .map(|kib| kib << 10)
 }
 
+/// Seconds of a core that the process group `group` has used so far, ended children included.
+#[must_use]
+pub fn cpu_seconds(group: u32) -> Option<f64> {
+    let ticks = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
+        entry.file_name().to_str()?.parse::<u32>().ok()?;
+        cpu_ticks(&fs::read_to_string(entry.path().join("stat")).ok()?, group)
+    });
+    let per_second = rustix::param::clock_ticks_per_second() as f64;
+    Some(ticks.sum::<u64>() as f64 / per_second)
+}
+
+/// The ticks in one line of `/proc/PID/stat`, if that process belongs to `group`.
+fn cpu_ticks(stat: &str, group: u32) -> Option<u64> {
+    // The name of the program stands in brackets and may hold anything.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    if fields.get(2)?.parse::<u32>().ok()? != group {
+        return None;
+    }
+    let used = fields.get(11..15)?.iter();
+    Some(used.filter_map(|field| field.parse::<u64>().ok()).sum())
+}
+
 /// Bytes that this process has handed to disks so far, by writes and by mappings.
 ///
 /// # Errors
@@ -250,6 +299,14 @@ mod tests {
         fs::hard_link(dir.path().join("sub/a"), dir.path().join("b")).unwrap();
         let usage = usage(dir.path()).unwrap();
         assert_eq!((usage.len, usage.file_count), (10_000, 1));
+    }
+
+    #[test]
+    fn ticks_are_those_of_the_group() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 9 0 0 0 10 20 3 4 20 0 1";
+        assert_eq!(cpu_ticks(stat, 7), Some(37));
+        assert_eq!(cpu_ticks(stat, 8), None);
+        assert_eq!(cpu_ticks("", 7), None);
     }
 
     #[test]

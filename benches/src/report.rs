@@ -6,8 +6,11 @@ use serde::Serialize;
 
 use crate::group::{Scale, Sheet};
 use crate::machine::Machine;
-use crate::rows::{Against, Row, TARGETS, Target, Unit};
+use crate::rows::{Against, Row, TARGETS, Target};
 use crate::sources::Sources;
+use crate::step::Latency;
+use crate::subject::Subject;
+use crate::unit::{Unit, median};
 
 /// Name of the subject that the targets are about.
 pub const OURS: &str = "coffer";
@@ -15,6 +18,8 @@ pub const OURS: &str = "coffer";
 pub const PEER: &str = "gocryptfs";
 /// Name of the bare disk.
 pub const DISK: &str = "disk";
+/// Name of the null file system.
+pub const FLOOR: &str = "null-fuse";
 
 /// One subject, as the report tells of it.
 #[derive(Debug, Clone, Serialize)]
@@ -29,6 +34,19 @@ pub struct Column {
     pub missing: Option<String>,
 }
 
+impl Column {
+    /// What the report tells of a subject.
+    #[must_use]
+    pub fn of(subject: &dyn Subject) -> Self {
+        Self {
+            name: subject.name(),
+            description: subject.describe(),
+            durability: subject.durability(),
+            missing: subject.missing(),
+        }
+    }
+}
+
 /// What one subject reached in one row.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Cell {
@@ -38,16 +56,18 @@ pub struct Cell {
     pub failures: Vec<String>,
     /// The middle value.
     pub median: Option<f64>,
+    /// How long single operations took, once per round, where the row counts operations.
+    pub latencies: Vec<Latency>,
 }
 
 impl Cell {
-    /// Half the distance from the smallest to the largest value, as a share of the median.
+    /// The middle of the medians and the middle of the 99th percentiles, in microseconds.
     #[must_use]
-    pub fn spread(&self) -> f64 {
-        let lowest = self.values.iter().copied().fold(f64::INFINITY, f64::min);
-        let highest = self.values.iter().copied().fold(0.0, f64::max);
-        self.median
-            .map_or(0.0, |median| (highest - lowest) / 2.0 / median)
+    pub fn latency(&self) -> Option<(f64, f64)> {
+        let middle = |part: fn(&Latency) -> f64| {
+            median(&self.latencies.iter().map(part).collect::<Vec<_>>())
+        };
+        Some((middle(|l| l.p50_us)?, middle(|l| l.p99_us)?))
     }
 }
 
@@ -63,6 +83,10 @@ pub struct Line {
     pub to_peer: Option<f64>,
     /// Ours against the bare disk, in the same sense.
     pub to_disk: Option<f64>,
+    /// Ours against the null file system, in the same sense.
+    pub to_floor: Option<f64>,
+    /// The null file system against the peer: what no FUSE file system can pass by much.
+    pub ceiling: Option<f64>,
     /// What subjects saw, where it differs although it must not.
     pub differs: Option<String>,
 }
@@ -98,23 +122,12 @@ pub struct Report {
     pub verdicts: Vec<Verdict>,
 }
 
-/// The middle of some values; with an even count the mean of the two in the middle.
-#[must_use]
-pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        odd if odd % 2 == 1 => Some(sorted[middle]),
-        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
-    }
-}
-
+/// Ours against another: a ratio of size, or how many times as good.
 fn ratio(unit: Unit, ours: f64, theirs: f64) -> f64 {
-    match unit {
-        Unit::Seconds => theirs / ours,
-        Unit::MegabytesPerSecond | Unit::PerSecond | Unit::Bytes => ours / theirs,
+    if unit.is_size() {
+        ours / theirs
+    } else {
+        unit.advantage(ours, theirs)
     }
 }
 
@@ -127,6 +140,8 @@ impl Line {
             cells: BTreeMap::new(),
             to_peer: None,
             to_disk: None,
+            to_floor: None,
+            ceiling: None,
             differs: None,
         }
     }
@@ -139,11 +154,13 @@ impl Line {
         for cell in self.cells.values_mut() {
             cell.median = median(&cell.values);
         }
-        let against = |name: &str| {
-            let (ours, theirs) = (self.median(OURS)?, self.median(name)?);
+        let against = |ours: &str, theirs: &str| {
+            let (ours, theirs) = (self.median(ours)?, self.median(theirs)?);
             Some(ratio(self.row.unit, ours, theirs))
         };
-        (self.to_peer, self.to_disk) = (against(PEER), against(DISK));
+        let ratios = [(OURS, PEER), (OURS, DISK), (OURS, FLOOR), (FLOOR, PEER)];
+        [self.to_peer, self.to_disk, self.to_floor, self.ceiling] =
+            ratios.map(|(ours, theirs)| against(ours, theirs));
     }
 }
 
@@ -156,6 +173,7 @@ impl Report {
             .filter(|line| rows.iter().any(|r| r.name == line.row.name))
         {
             let cell = line.cells.entry(name).or_default();
+            cell.latencies.extend(sheet.latencies.get(line.row.name));
             match (sheet.values.get(line.row.name), why) {
                 (Some(value), _) => cell.values.push(*value),
                 (None, Some(why)) => cell.failures.push(why.to_owned()),
@@ -188,6 +206,7 @@ impl Report {
 fn verdict(target: Target, line: &Line) -> Verdict {
     let (measured, reached) = match target.against {
         Against::PeerAtLeast(least) => (line.to_peer, line.to_peer.map(|ratio| ratio >= least)),
+        Against::FloorAtLeast(least) => (line.to_floor, line.to_floor.map(|ratio| ratio >= least)),
         Against::DiskAtMost(most) => (line.to_disk, line.to_disk.map(|ratio| ratio <= most)),
         Against::ValueAtMost(most) => {
             let value = line.median(OURS);
@@ -227,18 +246,24 @@ pub(crate) mod tests {
             round_count: 3,
             scale: Scale::QUICK,
             sources: None,
-            columns: vec![column(OURS, None), column(PEER, None), column(DISK, None)],
+            columns: [OURS, PEER, DISK, FLOOR]
+                .map(|name| column(name, None))
+                .into(),
             lines: ROWS.iter().map(Line::new).collect(),
             verdicts: vec![],
         };
         for (number, row) in ROWS.iter().enumerate() {
-            for (place, name) in [OURS, PEER, DISK].into_iter().enumerate() {
+            for (place, name) in [OURS, PEER, DISK, FLOOR].into_iter().enumerate() {
                 let mut sheet = Sheet::default();
                 let fails = row.name == "du-cold" && name == OURS;
                 if !fails {
                     sheet
                         .values
                         .insert(row.name, (10 * (number + 1) + 7 * place) as f64 * 3.0);
+                }
+                if row.name == "create" {
+                    let (p50_us, p99_us) = (12.5, 118.0);
+                    sheet.latencies.insert(row.name, Latency { p50_us, p99_us });
                 }
                 report.note(name, &[row], &sheet, Some("took longer than 120 s"));
             }
@@ -248,16 +273,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn medians() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&[4.0, 1.0]), Some(2.5));
-    }
-
-    #[test]
     fn ratios_above_one_are_good_but_for_sizes() {
         assert!(ratio(Unit::Seconds, 1.0, 2.0) > 1.0);
         assert!(ratio(Unit::PerSecond, 2.0, 1.0) > 1.0);
+        assert!(ratio(Unit::SecondsPerGigabyte, 1.0, 2.0) > 1.0);
         assert!(ratio(Unit::Bytes, 2.0, 1.0) > 1.0);
     }
 

@@ -1,29 +1,9 @@
 //! The report as text for a terminal.
 
-use core::fmt::Write;
-
+use crate::program::{machine_lines, say};
 use crate::report::{Cell, Line, Report, Verdict};
-use crate::rows::{Against, Unit};
-
-/// A value with its unit, short.
-#[must_use]
-pub fn value(unit: Unit, value: f64) -> String {
-    match unit {
-        Unit::MegabytesPerSecond => format!("{value:.0} MB/s"),
-        Unit::PerSecond if value >= 100_000.0 => format!("{:.0}k/s", value / 1e3),
-        Unit::PerSecond if value >= 10_000.0 => format!("{:.1}k/s", value / 1e3),
-        Unit::PerSecond => format!("{value:.0}/s"),
-        Unit::Seconds if value < 1.0 => format!("{:.0} ms", value * 1e3),
-        Unit::Seconds => format!("{value:.2} s"),
-        Unit::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
-    }
-}
-
-/// A ratio, or a dash.
-#[must_use]
-pub fn ratio(ratio: Option<f64>) -> String {
-    ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}x"))
-}
+use crate::rows::Against;
+use crate::unit::{Unit, ratio_text, spread};
 
 /// The whole report.
 #[must_use]
@@ -31,30 +11,14 @@ pub fn render(report: &Report) -> String {
     let mut out = String::new();
     head(&mut out, report);
     body(&mut out, report);
+    latencies(&mut out, report);
     failures(&mut out, report);
     targets(&mut out, report);
     out
 }
 
-macro_rules! say {
-    ($out:expr, $($piece:tt)*) => {{
-        // Writing to a string cannot fail.
-        let _ = writeln!($out, $($piece)*);
-    }};
-}
-
 fn head(out: &mut String, report: &Report) {
-    let machine = &report.machine;
-    let memory = machine.memory_len >> 30;
-    say!(
-        out,
-        "{} x {}, {memory} GiB, Linux {}, {}, load {}",
-        machine.core_count,
-        machine.cpu,
-        machine.kernel,
-        machine.disk,
-        machine.load
-    );
+    *out += &machine_lines(&report.machine);
     let scale = report.scale;
     say!(
         out,
@@ -66,18 +30,6 @@ fn head(out: &mut String, report: &Report) {
     if let Some(sources) = &report.sources {
         let len = sources.len as f64 / f64::from(1 << 20);
         say!(out, "Source text: {len:.1} MiB, {}.", sources.origin);
-    }
-    if !machine.drops_caches {
-        say!(
-            out,
-            "NOT root: caches were not dropped, \"cold\" means remounted only."
-        );
-    }
-    if machine.disk == "tmpfs" {
-        say!(
-            out,
-            "The work directory is on tmpfs: nothing here says anything about a disk."
-        );
     }
     say!(out, "\nSubjects, and what they promise:");
     for column in &report.columns {
@@ -92,45 +44,83 @@ fn head(out: &mut String, report: &Report) {
 
 fn cell_text(unit: Unit, cell: Option<&Cell>, missing: bool) -> String {
     match cell.and_then(|cell| cell.median) {
-        Some(median) => value(unit, median),
+        Some(median) => unit.text(median),
         None if missing => "missing".into(),
         None if cell.is_some_and(|cell| !cell.failures.is_empty()) => "FAILED".into(),
         None => "-".into(),
     }
 }
 
+fn heads(report: &Report) -> String {
+    let names = report
+        .columns
+        .iter()
+        .map(|column| format!("{:>15}", column.name));
+    format!("{:41}{}", "", names.collect::<String>())
+}
+
 fn body(out: &mut String, report: &Report) {
-    let mut line = format!("{:41}", "");
-    for column in &report.columns {
-        line += &format!("{:>12}", column.name);
-    }
-    say!(out, "{line}  to gocryptfs  to disk  +-%  on the medium",);
+    let heads = heads(report);
+    say!(
+        out,
+        "{heads}  to gocryptfs  to disk  to null  +-%  on the medium"
+    );
     for row in &report.lines {
         let mut line = format!("{:41}", row.row.title);
         for column in &report.columns {
             let cell = row.cells.get(column.name);
-            line += &format!(
-                "{:>12}",
-                cell_text(row.row.unit, cell, column.missing.is_some())
-            );
+            let text = cell_text(row.row.unit, cell, column.missing.is_some());
+            line += &format!("{text:>15}");
         }
-        let sizes = if row.row.unit == Unit::Bytes {
+        let sizes = if row.row.unit.is_size() {
             " size"
         } else {
             "     "
         };
-        let spread = row.cells.values().map(Cell::spread).fold(0.0, f64::max) * 100.0;
-        let (peer, disk) = (ratio(row.to_peer), ratio(row.to_disk));
+        let spreads = row.cells.values().map(|cell| spread(&cell.values));
+        let spread = spreads.fold(0.0, f64::max) * 100.0;
+        let (peer, disk) = (ratio_text(row.to_peer), ratio_text(row.to_disk));
+        let floor = ratio_text(row.to_floor);
         let words = row.row.durability.words();
         say!(
             out,
-            "{line}{peer:>9}{sizes} {disk:>8} {spread:>4.0}  {words}"
+            "{line}{peer:>9}{sizes} {disk:>8} {floor:>8} {spread:>4.0}  {words}"
         );
     }
     say!(
         out,
         "\nRatios: Coffer against the other; above 1 Coffer is faster. \"size\": below 1 Coffer is smaller."
     );
+}
+
+fn latencies(out: &mut String, report: &Report) {
+    let has_latency = |line: &&Line| line.cells.values().any(|cell| cell.latency().is_some());
+    let lines: Vec<&Line> = report.lines.iter().filter(has_latency).collect();
+    if lines.is_empty() {
+        return;
+    }
+    say!(out, "\nMicroseconds of an operation, p50 / p99:");
+    say!(out, "{}", heads(report));
+    for row in lines {
+        let mut line = format!("{:41}", row.row.title);
+        for column in &report.columns {
+            let latency = row.cells.get(column.name).and_then(Cell::latency);
+            let text = latency.map_or_else(
+                || "-".into(),
+                |(p50, p99)| format!("{} / {}", microseconds(p50), microseconds(p99)),
+            );
+            line += &format!("{text:>15}");
+        }
+        say!(out, "{line}");
+    }
+}
+
+fn microseconds(us: f64) -> String {
+    if us < 10.0 {
+        format!("{us:.1}")
+    } else {
+        format!("{us:.0}")
+    }
 }
 
 fn failures(out: &mut String, report: &Report) {
@@ -153,35 +143,48 @@ fn failures(out: &mut String, report: &Report) {
 
 /// The words for what a target asks.
 #[must_use]
-pub fn asked(against: Against) -> String {
+pub fn asked(against: Against, unit: Unit) -> String {
     match against {
-        Against::PeerAtLeast(least) => format!("at least {least:.1}x gocryptfs"),
-        Against::DiskAtMost(most) => format!("at most {most:.1}x the plain files"),
-        Against::ValueAtMost(most) => format!("at most {}", value(Unit::Bytes, most)),
+        Against::PeerAtLeast(least) => format!("at least {least:.2}x gocryptfs"),
+        Against::FloorAtLeast(least) => format!("at least {least:.2}x null-fuse"),
+        Against::DiskAtMost(most) => format!("at most {most:.2}x the plain files"),
+        Against::ValueAtMost(most) => format!("at most {}", unit.text(most)),
     }
 }
 
 fn targets(out: &mut String, report: &Report) {
-    say!(out, "\nTargets:");
+    say!(
+        out,
+        "\nTargets (null-fuse to gocryptfs in brackets: what FUSE allows):"
+    );
     for Verdict {
         target,
         measured,
         reached,
     } in &report.verdicts
     {
-        let title = report.lines.iter().find(|line| line.row.name == target.row);
-        let title = title.map_or(target.row, |line: &Line| line.row.title);
+        let Some(line) = report.lines.iter().find(|line| line.row.name == target.row) else {
+            continue;
+        };
+        let (title, unit) = (line.row.title, line.row.unit);
         let measured = match (target.against, measured) {
-            (Against::ValueAtMost(_), Some(bytes)) => value(Unit::Bytes, *bytes),
-            (_, measured) => ratio(*measured),
+            (Against::ValueAtMost(_), Some(value)) => unit.text(*value),
+            (_, measured) => ratio_text(*measured),
+        };
+        let ceiling = match (target.against, line.ceiling) {
+            (Against::PeerAtLeast(_), Some(ratio)) => format!("[{ratio:.1}x]"),
+            _ => String::new(),
         };
         let word = match reached {
             Some(true) => "reached",
             Some(false) => "MISSED",
             None => "not measured",
         };
-        let asked = asked(target.against);
-        say!(out, "  {title:41}{asked:>30}{measured:>12}  {word}");
+        let asked = asked(target.against, unit);
+        say!(
+            out,
+            "  {title:41}{asked:>30}{ceiling:>9}{measured:>12}  {word}"
+        );
     }
 }
 
@@ -189,13 +192,6 @@ fn targets(out: &mut String, report: &Report) {
 mod tests {
     use super::*;
     use crate::report::tests::example;
-
-    #[test]
-    fn values_are_short() {
-        assert_eq!(value(Unit::PerSecond, 38_412.0), "38.4k/s");
-        assert_eq!(value(Unit::Seconds, 0.0714), "71 ms");
-        assert_eq!(value(Unit::Bytes, 1_572_864.0), "1.5 MiB");
-    }
 
     #[test]
     fn everything_is_told() {
@@ -207,9 +203,12 @@ mod tests {
             "MISSED",
             "untar",
             "fsync each",
+            "12 / 118",
+            "x null-fuse",
+            "x]",
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
-        assert!(text.lines().all(|line| line.len() <= 140), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 160), "{text}");
     }
 }

@@ -7,6 +7,8 @@
 //! - A file is whole dead when every byte handed to the tree was dropped again. Bytes that never
 //!   reached the tree (a crash between staging and writing) are not counted as live to begin with.
 //! - A file left unfinished by a crash has no total: it is decided by reading the tree, not the ledger.
+//! - Nor has a shared file, to one of whose values several keys may point: each of them dies by itself.
+//!   The mark is durable before a second key points there, and stays as long as the file.
 //!
 //! ```text
 //! annex key 'b' | file number u64 BE            a blob file that the store owns
@@ -14,6 +16,8 @@
 //!          | finished only: length u64, root 32, live u64
 //! annex key 'g' | file number u64 BE | record number u64 BE     bytes that died in it
 //!   value: dead varint
+//! annex key 's' | file number u64 BE            several keys may point to one of its values
+//!   value: nothing
 //! annex key 'k'                                 highest keyring generation seen
 //!   value: u64
 //! ```
@@ -26,6 +30,9 @@ use coffer_engine::crypto::SALT_LEN;
 use coffer_engine::file::FileRoot;
 use coffer_engine::{Error, FileId, FileKind, Result};
 
+/// A shared file is worth a count when such a part of it may have died.
+const DUE_PART: u64 = 8;
+
 /// Changes to the annex: a key and its new value, or none.
 pub(crate) type AnnexUpdates = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 /// The annex as the engine hands it out.
@@ -34,6 +41,7 @@ pub(crate) type Annex = BTreeMap<Vec<u8>, Vec<u8>>;
 const FILE: u8 = b'b';
 const DEAD: u8 = b'g';
 const KEYRING: u8 = b'k';
+const SHARED: u8 = b's';
 
 /// What the store says of one of its blob files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +103,11 @@ pub(crate) fn dead_update(number: u64, record: u64, dead_len: u64) -> (Vec<u8>, 
     (dead_key(number, record), Some(value))
 }
 
+/// The update that marks a file as shared.
+pub(crate) fn shared_update(number: u64) -> (Vec<u8>, Option<Vec<u8>>) {
+    (shared_key(number), Some(Vec::new()))
+}
+
 /// The update that remembers the generation of the keyring.
 pub(crate) fn keyring_update(generation: u64) -> (Vec<u8>, Option<Vec<u8>>) {
     (vec![KEYRING], Some(generation.to_le_bytes().to_vec()))
@@ -102,6 +115,12 @@ pub(crate) fn keyring_update(generation: u64) -> (Vec<u8>, Option<Vec<u8>>) {
 
 fn file_key(number: u64) -> Vec<u8> {
     let mut key = vec![FILE];
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn shared_key(number: u64) -> Vec<u8> {
+    let mut key = vec![SHARED];
     key.extend_from_slice(&number.to_be_bytes());
     key
 }
@@ -118,15 +137,31 @@ fn dead_key(number: u64, record: u64) -> Vec<u8> {
 pub(crate) struct Entry {
     pub(crate) record: BlobRecord,
     pub(crate) dead_len: u64,
+    /// Several keys may point to one of its values: its account says nothing.
+    pub(crate) is_shared: bool,
     dead_records: Vec<u64>,
 }
 
 impl Entry {
     /// Was every byte that the tree pointed to dropped?
     pub(crate) fn is_whole_dead(&self) -> bool {
-        self.record
-            .end
-            .is_some_and(|end| self.dead_len >= end.live_len)
+        let is_dead = |end: BlobEnd| self.dead_len >= end.live_len;
+        !self.is_shared && self.record.end.is_some_and(is_dead)
+    }
+
+    /// Is its account all that there is to know?
+    pub(crate) fn is_counted(&self) -> bool {
+        self.record.end.is_some() && !self.is_shared
+    }
+
+    /// Should what lives in it be counted again? `seen_len` is what had died when that was done last.
+    /// REQUIRES: it is finished and shared.
+    pub(crate) fn is_due(&self, seen_len: Option<u64>) -> bool {
+        let end_len = self.record.end.map_or(0, |end| end.live_len);
+        match seen_len {
+            None => self.dead_len >= end_len / DUE_PART,
+            Some(seen_len) => self.dead_len > seen_len.saturating_add(end_len / DUE_PART),
+        }
     }
 
     /// Dead bytes of a finished file in percent of its length.
@@ -141,11 +176,12 @@ impl Entry {
             .unwrap_or(100)
     }
 
-    /// Bytes of a finished file that the tree still points to.
+    /// Bytes of a finished file that the tree still points to; of a shared one, at most.
     pub(crate) fn live_len(&self) -> u64 {
+        let dead_len = if self.is_shared { 0 } else { self.dead_len };
         self.record
             .end
-            .map_or(0, |end| end.live_len.saturating_sub(self.dead_len))
+            .map_or(0, |end| end.live_len.saturating_sub(dead_len))
     }
 }
 
@@ -154,8 +190,8 @@ impl Entry {
 pub(crate) struct Ledger {
     pub(crate) files: BTreeMap<u64, Entry>,
     pub(crate) keyring_generation: u64,
-    /// Garbage records of files that are gone.
-    orphans: Vec<(u64, u64)>,
+    /// Keys of garbage records and marks of files that are gone.
+    orphans: Vec<Vec<u8>>,
 }
 
 impl Ledger {
@@ -184,6 +220,7 @@ impl Ledger {
                 let entry = Entry {
                     record,
                     dead_len: 0,
+                    is_shared: false,
                     dead_records: Vec::new(),
                 };
                 self.files.insert(number, entry);
@@ -197,9 +234,13 @@ impl Ledger {
                         entry.dead_len = entry.dead_len.saturating_add(dead_len);
                         entry.dead_records.push(record);
                     }
-                    None => self.orphans.push((number, record)),
+                    None => self.orphans.push(key.to_vec()),
                 }
             }
+            SHARED => match self.files.get_mut(&u64::from_be_bytes(reader.array()?)) {
+                Some(entry) => entry.is_shared = true,
+                None => self.orphans.push(key.to_vec()),
+            },
             KEYRING => self.keyring_generation = value.u64()?,
             _ => return Err(Error::unsupported("an annex record of a newer version")),
         }
@@ -216,9 +257,7 @@ impl Ledger {
     /// The updates that leave one garbage record for each file and none for files that are gone.
     pub(crate) fn fold(&self) -> AnnexUpdates {
         let mut updates = AnnexUpdates::new();
-        for (number, record) in &self.orphans {
-            updates.push((dead_key(*number, *record), None));
-        }
+        updates.extend(self.orphans.iter().map(|key| (key.clone(), None)));
         for (number, entry) in &self.files {
             let [first, rest @ ..] = entry.dead_records.as_slice() else {
                 continue;
@@ -238,6 +277,7 @@ impl Ledger {
         if let Some(entry) = self.files.get(&number) {
             let records = entry.dead_records.iter();
             updates.extend(records.map(|record| (dead_key(number, *record), None)));
+            updates.extend(entry.is_shared.then(|| (shared_key(number), None)));
         }
         updates
     }
@@ -248,8 +288,8 @@ impl Ledger {
         dead.map(|(number, _)| *number).collect()
     }
 
-    /// Files worth emptying: those with at least `percent_min` of garbage, and unfinished ones, for
-    /// which `live_len` says how much lives in them. The least living bytes first, at most
+    /// Files worth emptying: those with at least `percent_min` of garbage, and unfinished and shared ones,
+    /// for which `live_len` says how much lives in them. The least living bytes first, at most
     /// `budget_len` and at least one file, but never more than `room_len`.
     ///
     /// A file for which `live_len` answers `None` is passed over.
@@ -260,7 +300,7 @@ impl Ledger {
         live_len: impl Fn(u64, &Entry) -> Option<u64>,
     ) -> Vec<u64> {
         let is_wanted = |entry: &Entry| {
-            entry.record.end.is_none()
+            !entry.is_counted()
                 || (!entry.is_whole_dead() && entry.garbage_percent() >= percent_min.into())
         };
         let wanted = self.files.iter().filter(|(_, entry)| is_wanted(entry));
@@ -319,6 +359,10 @@ mod tests {
                 dead_update(4, 17, 500),
                 dead_update(4, 18, 400),
                 dead_update(9, 2, 1),
+                record_update(5, Some(finished(1000, 900))),
+                dead_update(5, 19, 900),
+                shared_update(5),
+                shared_update(8),
                 keyring_update(6),
             ],
         );
@@ -327,7 +371,13 @@ mod tests {
         assert_eq!(ledger.files[&4].record, finished(1000, 900));
         assert_eq!(ledger.files[&4].dead_len, 900);
         assert_eq!(ledger.keyring_generation, 6);
-        assert_eq!(ledger.whole_dead(), [4]);
+        assert_eq!(ledger.whole_dead(), [4], "shared files have no account");
+        assert!(ledger.files[&5].is_shared && !ledger.files[&4].is_shared);
+        assert_eq!(
+            ledger.foldable_count(),
+            3,
+            "one of each of the files 4, 8, 9"
+        );
         let refused = |key: Vec<u8>, value: Vec<u8>| {
             let mut other = annex.clone();
             other.insert(key, value);

@@ -3,7 +3,8 @@
 //! - Frames are durable before any log or table that points to them.
 //! - The death of a pointer is recorded in the annex with the very edit that drops the entry.
 //! - Values of victims move to the active blob file when a compaction passes them; a value that
-//!   cannot be read stays where it is, and its file with it.
+//!   cannot be read stays where it is, and its file with it. Those of shared files stay for the walk
+//!   over all keys, which moves a value once for all of its keys.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -99,7 +100,8 @@ impl IndirectSession for Session {
         let Ok(pointer) = BlobPointer::decode(pointer) else {
             return Ok(None);
         };
-        if !self.shared.victims.read().contains(&pointer.file) {
+        let is_victim = self.shared.victims.read().contains(&pointer.file);
+        if !is_victim || self.shared.files.is_shared(pointer.file) {
             return Ok(None);
         }
         let staged = match self.shared.files.copy(&pointer) {

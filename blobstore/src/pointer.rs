@@ -122,6 +122,14 @@ impl BlobPointer {
         }
     }
 
+    /// A number that no other value of the file has.
+    pub(crate) fn first_ordinal(&self) -> u32 {
+        match &self.frames {
+            Frames::Listed(frames) => frames.first().map_or(0, |frame| frame.ordinal),
+            Frames::Indexed { index, .. } => index.ordinal,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32);
         out.push(match self.frames {

@@ -93,6 +93,14 @@ fn work(fs: &CrashFs, seed: u64, step_count: usize) -> History {
                 next.remove(&key);
                 continue;
             }
+            let from = vec![b'k', rng.below(12) as u8];
+            if let Some(value) = model.get(&from)
+                && rng.below(2) == 0
+            {
+                batch.copy(&from, &key);
+                next.insert(key, value.clone());
+                continue;
+            }
             let mut value = vec![0; rng.below(16_000)];
             rng.fill(&mut value);
             batch.put_staged(&key, tree.stage(&value).unwrap());
@@ -151,6 +159,8 @@ fn every_power_cut_leaves_a_state_that_was_promised() {
                 "collected too much, {}",
                 name()
             );
+            let report = tree.verify(&mut |_| ()).unwrap();
+            assert!(report.is_whole(), "{report:?}, {}", name());
             tree.put(b"afterwards", &[9; 5000]).unwrap();
             tree.close().unwrap();
             drop(tree);

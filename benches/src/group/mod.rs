@@ -1,5 +1,6 @@
 //! The work of each group of rows on one mounted subject; the same calls for every subject.
 
+mod files;
 mod git;
 mod random;
 mod sqlite;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use crate::failure::Outcome;
 use crate::rows::{Group, Row};
 use crate::sources::Sources;
-use crate::step::{Run, Step};
+use crate::step::{Done, Latency, Run, Step};
 use crate::subject::Session;
 
 /// How much work a run does.
@@ -28,6 +29,8 @@ pub struct Scale {
     pub overwrite_len: u64,
     /// Random writes per row.
     pub write_count: u64,
+    /// Operations on small files per row.
+    pub operation_count: u64,
     /// Small files.
     pub file_count: u64,
     /// Commits in rollback-journal mode; four times as many in WAL mode.
@@ -41,6 +44,7 @@ impl Scale {
         read_count: 20_000,
         overwrite_len: 64 << 20,
         write_count: 4_000,
+        operation_count: 10_000,
         file_count: 10_000,
         commit_count: 400,
     };
@@ -50,6 +54,7 @@ impl Scale {
         read_count: 5_000,
         overwrite_len: 32 << 20,
         write_count: 1_000,
+        operation_count: 2_000,
         file_count: 2_000,
         commit_count: 100,
     };
@@ -87,6 +92,8 @@ impl Bed<'_> {
 pub struct Sheet {
     /// The value of each row that was measured.
     pub values: BTreeMap<&'static str, f64>,
+    /// How long single operations took, where a row counts operations.
+    pub latencies: BTreeMap<&'static str, Latency>,
     /// What a row saw (lines, entries): must be the same for every subject.
     pub checks: BTreeMap<&'static str, u64>,
 }
@@ -94,6 +101,13 @@ pub struct Sheet {
 impl Sheet {
     fn put(&mut self, row: &'static str, value: f64) {
         self.values.insert(row, value);
+    }
+
+    /// Notes how many operations a step did in a second, and how long single ones took.
+    fn operations(&mut self, row: &'static str, count: u64, done: &Done) {
+        self.put(row, count as f64 / done.seconds);
+        self.latencies
+            .extend(done.latency.map(|latency| (row, latency)));
     }
 
     fn check(&mut self, row: &'static str, seen: u64) {
@@ -114,6 +128,7 @@ pub fn run(
     match group {
         Group::Stream => stream::run(session, bed, sheet),
         Group::Random => random::run(session, bed, sheet),
+        Group::Files => files::run(session, bed, sheet),
         Group::Tree => tree::run(session, bed, sheet),
         Group::Sqlite => sqlite::run(session, bed, sheet),
         Group::Git => git::run(session, bed, sheet),

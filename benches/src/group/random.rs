@@ -25,21 +25,14 @@ pub(super) fn run(session: &mut Session<'_>, bed: &Bed<'_>, sheet: &mut Sheet) -
             len,
             count,
         };
-        let per_second = |seconds: f64| count as f64 / seconds;
-        sheet.put(
-            "random-read-cold",
-            per_second(session.step(&random)?.seconds),
-        );
+        sheet.operations("random-read-cold", count, &session.step(&random)?);
         if bed.wants(&["random-read-warm"]) {
             session.step(&Step::Read {
                 path,
                 kind: KIND,
                 len,
             })?;
-            sheet.put(
-                "random-read-warm",
-                per_second(session.step(&random)?.seconds),
-            );
+            sheet.operations("random-read-warm", count, &session.step(&random)?);
         }
     }
     let writes = [
@@ -65,7 +58,7 @@ pub(super) fn run(session: &mut Session<'_>, bed: &Bed<'_>, sheet: &mut Sheet) -
                 count,
                 sync,
             };
-            sheet.put(row, count as f64 / session.step(&step)?.seconds);
+            sheet.operations(row, count, &session.step(&step)?);
         }
     }
     Ok(())

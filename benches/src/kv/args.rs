@@ -1,12 +1,12 @@
 //! What `kv-compare` understands on its command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::kv::engine::{KINDS, Kind, Packing};
 use crate::kv::rows::Scale;
+use crate::program::{Options, StepFiles};
 
 /// Measures Coffer against other key-value engines in one run.
 #[derive(Debug, Parser)]
@@ -25,12 +25,7 @@ pub struct Arguments {
 pub enum Task {
     /// Does one step in this process (used by the program itself).
     #[command(hide = true)]
-    Step {
-        /// File with the step, as JSON.
-        spec: PathBuf,
-        /// Where the result goes.
-        result: PathBuf,
-    },
+    Step(StepFiles),
     /// Lists the rows.
     Rows,
     /// Lists the engines.
@@ -50,9 +45,6 @@ pub enum Task {
 /// How to compare.
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// How often each row is measured; the tables show medians. [default: 3, with --quick 1]
-    #[arg(long, value_name = "COUNT")]
-    pub rounds: Option<usize>,
     /// Rows or phases to measure (see `kv-compare rows`).
     #[arg(long, value_delimiter = ',', value_name = "ROW,..")]
     pub only: Vec<String>,
@@ -70,44 +62,20 @@ pub struct Compare {
     /// How values are made smaller: by each engine's own codec, or by nobody.
     #[arg(long, value_enum, default_value = "own")]
     pub packing: Packing,
-    /// An eighth of the data, shorter times, one round.
-    #[arg(long)]
-    pub quick: bool,
-    /// Directory for the stores. Default: target/kv-compare.
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Also writes the report as JSON; with `-` to stdout, the tables then go to stderr.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Also draws the ratios: one file for each length of values, named after this one.
-    #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-    /// Seconds after which a single step counts as hung.
-    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
-    pub timeout: u64,
+    /// How often, how much, where to.
+    #[command(flatten)]
+    pub options: Options,
 }
 
 impl Compare {
     /// How much work each row is.
     #[must_use]
     pub fn scale(&self) -> Scale {
-        if self.quick {
+        if self.options.quick {
             Scale::QUICK
         } else {
             Scale::FULL
         }
-    }
-
-    /// How often each row is measured.
-    #[must_use]
-    pub fn round_count(&self) -> usize {
-        self.rounds.unwrap_or(if self.quick { 1 } else { 3 })
-    }
-
-    /// How long one step may take.
-    #[must_use]
-    pub fn step_limit(&self) -> Duration {
-        Duration::from_secs(self.timeout)
     }
 
     /// The engines of the run.
@@ -134,7 +102,7 @@ mod tests {
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
         let parsed = Arguments::parse_from(["kv-compare", "--quick", "--values", "1K,1M"]).compare;
-        assert_eq!((parsed.values.len(), parsed.round_count()), (2, 1));
+        assert_eq!((parsed.values.len(), parsed.options.round_count()), (2, 1));
         assert_eq!(parsed.kinds().unwrap().len(), 9);
         let wrong = Arguments::parse_from(["kv-compare", "--engines", "x"]).compare;
         assert!(wrong.kinds().is_err());

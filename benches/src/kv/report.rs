@@ -13,7 +13,7 @@ use crate::kv::engine::{Kind, OURS, Packing, Promise};
 use crate::kv::phase::Values;
 use crate::kv::rows::{ROWS, Row, Scale, Size};
 use crate::machine::Machine;
-use crate::report::median;
+use crate::unit::median;
 
 /// One engine, as the report tells of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,17 +41,6 @@ pub struct Cell {
     pub median: Option<f64>,
     /// It did less work than Coffer: no compression, or no log.
     pub less: bool,
-}
-
-impl Cell {
-    /// Half the distance from the smallest to the largest value, as a share of the median.
-    #[must_use]
-    pub fn spread(&self) -> f64 {
-        let lowest = self.values.iter().copied().fold(f64::INFINITY, f64::min);
-        let highest = self.values.iter().copied().fold(0.0, f64::max);
-        self.median
-            .map_or(0.0, |median| (highest - lowest) / 2.0 / median)
-    }
 }
 
 /// One row for one length of values.
@@ -148,13 +137,7 @@ impl Line {
 
     fn against_best(&self, row: &Row, wanted: impl Fn(&Cell) -> bool) -> Option<(f64, String)> {
         let ours = self.cells.get(OURS)?.median?;
-        let ratio = |theirs: f64| {
-            if row.unit.more_is_better() {
-                ours / theirs
-            } else {
-                theirs / ours
-            }
-        };
+        let ratio = |theirs: f64| row.unit.advantage(ours, theirs);
         let peers = self.cells.iter().filter(|(name, cell)| {
             Kind::named(name).is_some_and(|kind| !kind.is_ours()) && wanted(cell)
         });

@@ -5,29 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::kv::phase::Phase;
-
-/// How a value is told, and which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Unit {
-    /// Millions of bytes of keys and values per second; more is better.
-    MegabytesPerSecond,
-    /// Operations per second; more is better.
-    PerSecond,
-    /// Seconds; less is better.
-    Seconds,
-    /// Bytes; less is better.
-    Bytes,
-    /// A factor; less is better.
-    Factor,
-}
-
-impl Unit {
-    /// Is more better?
-    #[must_use]
-    pub fn more_is_better(self) -> bool {
-        matches!(self, Self::MegabytesPerSecond | Self::PerSecond)
-    }
-}
+use crate::program;
+use crate::unit::Unit;
 
 /// One row.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -182,15 +161,9 @@ pub const ROWS: &[Row] = {
 /// # Errors
 /// Returns the first word that is neither row nor phase.
 pub fn select(words: &[String]) -> Result<Vec<&'static Row>, String> {
-    let named = |row: &Row, word: &String| row.name == word || row.phase.word() == word;
-    if let Some(word) = words
-        .iter()
-        .find(|word| !ROWS.iter().any(|row| named(row, word)))
-    {
-        return Err(word.clone());
-    }
-    let wanted = |row: &&Row| words.is_empty() || words.iter().any(|word| named(row, word));
-    Ok(ROWS.iter().filter(wanted).collect())
+    program::select(ROWS, words, |row, word| {
+        row.name == word || row.phase.word() == word
+    })
 }
 
 /// A length of values and how much of it is loaded.

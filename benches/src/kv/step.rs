@@ -1,19 +1,19 @@
 //! One phase in a child process: what it is asked by a file, and what it answers in another.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Context, Failure, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::kv::corpus::Corpus;
 use crate::kv::engine::{Kind, Packing};
 use crate::kv::phase::{Bench, Phase, Values};
 use crate::kv::rows::{Scale, Size};
 use crate::machine;
-use crate::process::{self, Interrupt};
+use crate::process::Interrupt;
+use crate::program;
 
 /// What a child is asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,13 +69,6 @@ impl Step {
         limit: Duration,
         interrupt: &Interrupt,
     ) -> Outcome<Values> {
-        let (spec, result) = (scratch.join("spec.json"), scratch.join("result.json"));
-        let text = serde_json::to_vec(self).context("spec")?;
-        std::fs::write(&spec, text).context(spec.display())?;
-        let mut command = Command::new(std::env::current_exe().context("own program")?);
-        command.arg("step").arg(&spec).arg(&result);
-        process::run(command, limit, &scratch.join("log"), interrupt)?;
-        let text = std::fs::read(&result).context(result.display())?;
-        serde_json::from_slice(&text).context("result")
+        program::in_child(self, limit, scratch, interrupt)
     }
 }

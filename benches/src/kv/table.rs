@@ -1,34 +1,10 @@
 //! The report as text for a terminal.
 
-use core::fmt::Write;
-
 use crate::kv::engine::{CACHE_LEN, INLINE_LEN_MAX, MEMTABLE_LEN};
 use crate::kv::report::{Cell, Line, Report, Score, Table, row_named};
-use crate::kv::rows::{Unit, size_word};
-
-macro_rules! say {
-    ($out:expr, $($piece:tt)*) => {{
-        // Writing to a string cannot fail.
-        let _ = writeln!($out, $($piece)*);
-    }};
-}
-
-/// A value with its unit, short.
-#[must_use]
-pub fn value(unit: Unit, value: f64) -> String {
-    match unit {
-        Unit::MegabytesPerSecond if value < 10.0 => format!("{value:.1} MB/s"),
-        Unit::MegabytesPerSecond => format!("{value:.0} MB/s"),
-        Unit::PerSecond if value >= 1e6 => format!("{:.2}M/s", value / 1e6),
-        Unit::PerSecond if value >= 1e5 => format!("{:.0}k/s", value / 1e3),
-        Unit::PerSecond if value >= 1e4 => format!("{:.1}k/s", value / 1e3),
-        Unit::PerSecond => format!("{value:.0}/s"),
-        Unit::Seconds if value < 1.0 => format!("{:.0} ms", value * 1e3),
-        Unit::Seconds => format!("{value:.2} s"),
-        Unit::Bytes => format!("{:.0} MiB", value / f64::from(1 << 20)),
-        Unit::Factor => format!("{value:.2}"),
-    }
-}
+use crate::kv::rows::size_word;
+use crate::program::{machine_lines, say};
+use crate::unit::{Unit, spread};
 
 /// The whole report.
 #[must_use]
@@ -43,17 +19,7 @@ pub fn render(report: &Report) -> String {
 }
 
 fn head(out: &mut String, report: &Report) {
-    let machine = &report.machine;
-    say!(
-        out,
-        "{} x {}, {} GiB, Linux {}, {}, load {}",
-        machine.core_count,
-        machine.cpu,
-        machine.memory_len >> 30,
-        machine.kernel,
-        machine.disk,
-        machine.load
-    );
+    *out += &machine_lines(&report.machine);
     say!(
         out,
         "Medians of {} rounds, engines alternating, {:.0} minutes. Keys of 20 bytes, values half compressible.",
@@ -67,18 +33,6 @@ fn head(out: &mut String, report: &Report) {
         MEMTABLE_LEN >> 20,
         INLINE_LEN_MAX >> 10
     );
-    if !machine.drops_caches {
-        say!(
-            out,
-            "NOT root: caches were not dropped, \"cold\" means reopened only."
-        );
-    }
-    if machine.disk == "tmpfs" {
-        say!(
-            out,
-            "The stores are on tmpfs: nothing here says anything about a disk."
-        );
-    }
     say!(out, "\nEngines, and what they promise:");
     for column in &report.columns {
         if let Some(why) = &column.missing {
@@ -95,8 +49,8 @@ fn cell_text(unit: Unit, cell: Option<&Cell>) -> String {
         return "-".into();
     };
     match cell.median {
-        Some(median) if cell.less => format!("({})", value(unit, median)),
-        Some(median) => value(unit, median),
+        Some(median) if cell.less => format!("({})", unit.text(median)),
+        Some(median) => unit.text(median),
         None if cell.cannot.is_some() => "n/a".into(),
         None if !cell.failures.is_empty() => "FAILED".into(),
         None => "-".into(),
@@ -143,7 +97,8 @@ fn body(out: &mut String, report: &Report, table: &Table) {
             ratio_text(line.to_same.as_ref()),
             ratio_text(line.to_any.as_ref()),
         );
-        let spread = line.cells.values().map(Cell::spread).fold(0.0, f64::max) * 100.0;
+        let spreads = line.cells.values().map(|cell| spread(&cell.values));
+        let spread = spreads.fold(0.0, f64::max) * 100.0;
         say!(out, "{text}  {same:21} {any:21}{spread:>3.0}");
     }
     for (same, words) in [(true, "of those doing the same work"), (false, "of all")] {
@@ -210,14 +165,6 @@ fn failures(out: &mut String, report: &Report) {
 mod tests {
     use super::*;
     use crate::kv::report::tests::example;
-
-    #[test]
-    fn values_are_short() {
-        assert_eq!(value(Unit::PerSecond, 1_234_000.0), "1.23M/s");
-        assert_eq!(value(Unit::PerSecond, 38_412.0), "38.4k/s");
-        assert_eq!(value(Unit::Seconds, 0.0714), "71 ms");
-        assert_eq!(value(Unit::Factor, 2.346), "2.35");
-    }
 
     #[test]
     fn everything_is_told() {

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -19,8 +19,12 @@ use super::nodes::{Body, Nodes};
 const TTL: Duration = Duration::from_secs(3600);
 const GENERATION: Generation = Generation(0);
 const HANDLE: FileHandle = FileHandle(0);
+/// Nothing has to be told at close(2), and the kernel's cache is always right.
+const OPENED: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE
+    .union(FopenFlags::FOPEN_NOFLUSH)
+    .union(FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES);
 
-/// The file system in memory.
+/// The file system in memory. No reply is sent with its lock held: that would make readers wait.
 #[derive(Debug, Default)]
 pub(super) struct Null(Mutex<Nodes>);
 
@@ -77,6 +81,7 @@ impl Filesystem for Null {
             InitFlags::FUSE_ASYNC_DIO,
             InitFlags::FUSE_CACHE_SYMLINKS,
             InitFlags::FUSE_ATOMIC_O_TRUNC,
+            InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
         ] {
             // A kernel without one of them is slower, not wrong.
@@ -121,7 +126,8 @@ impl Filesystem for Null {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match self.nodes().attr(ino.0) {
+        let attr = self.nodes().attr(ino.0);
+        match attr {
             Ok(attr) => reply.attr(&TTL, &attr),
             Err(errno) => reply.error(errno),
         }
@@ -161,6 +167,7 @@ impl Filesystem for Null {
             attr.ctime = SystemTime::now();
             Ok(*attr)
         });
+        drop(nodes);
         match attr {
             Ok(attr) => reply.attr(&TTL, &attr),
             Err(errno) => reply.error(errno),
@@ -187,7 +194,7 @@ impl Filesystem for Null {
     ) {
         let kind = kind(mode);
         let body = match kind {
-            FileType::RegularFile => Body::File(Vec::new()),
+            FileType::RegularFile => Body::File(Arc::default()),
             _ => Body::Special,
         };
         let mode = (kind, mode & !umask);
@@ -215,11 +222,13 @@ impl Filesystem for Null {
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        empty(self.nodes().remove(parent.0, name, false), reply);
+        let result = self.nodes().remove(parent.0, name, false);
+        empty(result, reply);
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        empty(self.nodes().remove(parent.0, name, true), reply);
+        let result = self.nodes().remove(parent.0, name, true);
+        empty(result, reply);
     }
 
     fn symlink(
@@ -253,7 +262,8 @@ impl Filesystem for Null {
         }
         let keep = flags.contains(RenameFlags::RENAME_NOREPLACE);
         let (from, to) = ((parent.0, name), (new_parent.0, new_name));
-        empty(self.nodes().rename(from, to, keep), reply);
+        let result = self.nodes().rename(from, to, keep);
+        empty(result, reply);
     }
 
     fn link(
@@ -264,7 +274,8 @@ impl Filesystem for Null {
         new_name: &OsStr,
         reply: ReplyEntry,
     ) {
-        entry(self.nodes().link(ino.0, new_parent.0, new_name), reply);
+        let result = self.nodes().link(ino.0, new_parent.0, new_name);
+        entry(result, reply);
     }
 
     fn create(
@@ -278,11 +289,10 @@ impl Filesystem for Null {
         reply: ReplyCreate,
     ) {
         let mode = (FileType::RegularFile, mode & !umask);
-        let body = Body::File(Vec::new());
+        let body = Body::File(Arc::default());
         match self.create_node(request, (parent, name), body, mode, 0) {
             Ok(attr) => {
-                let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
-                reply.created(&TTL, &attr, GENERATION, HANDLE, flags);
+                reply.created(&TTL, &attr, GENERATION, HANDLE, OPENED);
             }
             Err(errno) => reply.error(errno),
         }
@@ -297,8 +307,7 @@ impl Filesystem for Null {
         };
         match result {
             Ok(()) => {
-                let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
-                reply.opened(HANDLE, flags);
+                reply.opened(HANDLE, OPENED);
             }
             Err(errno) => reply.error(errno),
         }
@@ -315,8 +324,10 @@ impl Filesystem for Null {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.nodes().bytes(ino.0) {
+        let bytes = self.nodes().bytes(ino.0);
+        match bytes {
             Ok(bytes) => {
+                let bytes = bytes.read().unwrap_or_else(PoisonError::into_inner);
                 let from = bytes.len().min(offset as usize);
                 let to = bytes.len().min(from + size as usize);
                 reply.data(&bytes[from..to]);
@@ -337,7 +348,8 @@ impl Filesystem for Null {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.nodes().write(ino.0, offset, data) {
+        let result = self.nodes().write(ino.0, offset, data);
+        match result {
             Ok(()) => reply.written(data.len() as u32),
             Err(errno) => reply.error(errno),
         }

@@ -23,7 +23,9 @@ pub fn serve(point: &Path) -> Outcome<()> {
         MountOption::Subtype("null".into()),
         MountOption::DefaultPermissions,
     ];
-    config.n_threads = Some(2);
+    // As many as Coffer has.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    config.n_threads = Some((cores + 1).clamp(2, 4));
     config.clone_fd = true;
     let session = Session::new(adapter::Null::default(), point, &config);
     session

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::SystemTime;
 
 use fuser::{Errno, FileAttr, FileType, INodeNo};
@@ -25,7 +26,7 @@ pub(super) enum Body {
     /// A directory.
     Dir(Names),
     /// A file with its bytes.
-    File(Vec<u8>),
+    File(Arc<RwLock<Vec<u8>>>),
     /// A symbolic link with its target.
     Link(OsString),
     /// A device, a socket or a pipe.
@@ -65,6 +66,10 @@ impl Default for Nodes {
 }
 
 type Done<T> = Result<T, Errno>;
+
+fn exclusive(bytes: &RwLock<Vec<u8>>) -> RwLockWriteGuard<'_, Vec<u8>> {
+    bytes.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Nodes {
     pub(super) fn node(&mut self, ino: u64) -> Done<&mut Node> {
@@ -276,9 +281,9 @@ impl Nodes {
     }
 
     /// The bytes of a file.
-    pub(super) fn bytes(&mut self, ino: u64) -> Done<&mut Vec<u8>> {
-        match &mut self.node(ino)?.body {
-            Body::File(bytes) => Ok(bytes),
+    pub(super) fn bytes(&mut self, ino: u64) -> Done<Arc<RwLock<Vec<u8>>>> {
+        match &self.node(ino)?.body {
+            Body::File(bytes) => Ok(Arc::clone(bytes)),
             _ => Err(Errno::EISDIR),
         }
     }
@@ -287,7 +292,11 @@ impl Nodes {
     pub(super) fn resize(&mut self, ino: u64, len: u64) -> Done<()> {
         let wanted = usize::try_from(len).map_err(|_| Errno::EFBIG)?;
         let bytes = self.bytes(ino)?;
-        bytes.resize(wanted, 0);
+        exclusive(&bytes).resize(wanted, 0);
+        self.set_len(ino, len)
+    }
+
+    fn set_len(&mut self, ino: u64, len: u64) -> Done<()> {
         let attr = &mut self.node(ino)?.attr;
         (attr.size, attr.blocks) = (len, len.div_ceil(512));
         self.touch(ino)
@@ -295,13 +304,17 @@ impl Nodes {
 
     /// Overwrites or extends a file.
     pub(super) fn write(&mut self, ino: u64, offset: u64, data: &[u8]) -> Done<()> {
-        let end = offset + data.len() as u64;
-        if self.attr(ino)?.size < end {
-            self.resize(ino, end)?;
+        let (from, end) = (offset as usize, offset as usize + data.len());
+        let file = self.bytes(ino)?;
+        let mut bytes = exclusive(&file);
+        if from == bytes.len() {
+            bytes.extend_from_slice(data);
+        } else {
+            let len = bytes.len().max(end);
+            bytes.resize(len, 0);
+            bytes[from..end].copy_from_slice(data);
         }
-        let from = offset as usize;
-        self.bytes(ino)?[from..from + data.len()].copy_from_slice(data);
-        self.touch(ino)
+        self.set_len(ino, bytes.len() as u64)
     }
 }
 
@@ -311,7 +324,7 @@ mod tests {
 
     fn file(nodes: &mut Nodes, name: &str) -> u64 {
         let place = (ROOT, OsStr::new(name));
-        let body = Body::File(Vec::new());
+        let body = Body::File(Arc::default());
         nodes
             .create(place, body, FileType::RegularFile, 0o644, (0, 0), 0)
             .unwrap()
@@ -335,7 +348,11 @@ mod tests {
         let mut nodes = Nodes::default();
         let ino = file(&mut nodes, "a");
         nodes.write(ino, 5, b"xyz").unwrap();
-        assert_eq!(nodes.bytes(ino).unwrap().as_slice(), b"\0\0\0\0\0xyz");
+        nodes.write(ino, 8, b"!").unwrap();
+        nodes.write(ino, 6, b"Y").unwrap();
+        let bytes = nodes.bytes(ino).unwrap();
+        assert_eq!(bytes.read().unwrap().as_slice(), b"\0\0\0\0\0xYz!");
+        assert_eq!(nodes.attr(ino).unwrap().size, 9);
         file(&mut nodes, "b");
         nodes
             .rename((ROOT, OsStr::new("a")), (ROOT, OsStr::new("b")), false)

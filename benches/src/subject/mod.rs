@@ -5,14 +5,14 @@
 
 mod bare;
 mod coffer;
-mod gocryptfs;
 mod null;
+mod peer;
 mod session;
 
 pub use bare::Bare;
 pub use coffer::Coffer;
-pub use gocryptfs::Gocryptfs;
 pub use null::Null;
+pub use peer::{PEERS, Peer};
 pub use session::Session;
 
 use core::fmt;
@@ -66,10 +66,27 @@ pub trait Subject: fmt::Debug {
 
 /// The first line a program prints when asked for its version, if it runs.
 fn version_line(program: &Path, argument: &str) -> Option<String> {
-    let output = Command::new(program).arg(argument).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    first_line(Command::new(program).arg(argument))
+}
+
+/// The first line a command prints, if it succeeds.
+fn first_line(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    let text = if output.stdout.is_empty() {
+        output.stderr
+    } else {
+        output.stdout
+    };
+    let line = String::from_utf8_lossy(&text);
     output
         .status
         .success()
-        .then(|| text.lines().next().unwrap_or_default().trim().to_owned())
+        .then(|| line.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// The command that unmounts any file system of FUSE.
+fn fusermount(place: &Place) -> Command {
+    let mut command = Command::new("fusermount3");
+    command.arg("-u").arg(&place.mount);
+    command
 }

@@ -39,9 +39,7 @@ impl Subject for Null {
     }
 
     fn unmount(&self, place: &Place) -> Command {
-        let mut command = Command::new("fusermount3");
-        command.arg("-u").arg(&place.mount);
-        command
+        super::fusermount(place)
     }
 
     fn stored<'a>(&self, _: &'a Place) -> Option<&'a Path> {

@@ -205,6 +205,18 @@ impl<'a> Session<'a> {
             .transpose()
     }
 
+    /// Seconds of a core that the daemon has used since it was mounted, its children included.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        machine::cpu_seconds(self.daemon.as_ref()?.id())
+    }
+
+    /// Memory of the daemon now.
+    #[must_use]
+    pub fn resident_memory(&self) -> Option<u64> {
+        machine::resident_memory(self.daemon.as_ref()?.id())
+    }
+
     /// Peak memory of the daemon so far, as of the last time it was unmounted or is now.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {

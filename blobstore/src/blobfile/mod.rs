@@ -8,6 +8,7 @@
 
 mod noise;
 mod reader;
+mod share;
 mod space;
 mod value;
 mod writer;
@@ -74,6 +75,8 @@ struct Known {
     /// While it is being written in this session.
     writer: Option<Arc<BlobWriter>>,
     reader: Option<BlobReader>,
+    /// Several keys may point to one of its values.
+    is_shared: bool,
     last_used: AtomicU64,
 }
 
@@ -117,7 +120,11 @@ impl BlobFiles {
                 let missing = Error::corruption("a blob file of the store is missing");
                 return Err(missing.in_file(blob_id(*number)));
             }
-            known.insert(*number, Known::new(entry.record));
+            let file = Known {
+                is_shared: entry.is_shared,
+                ..Known::new(entry.record)
+            };
+            known.insert(*number, file);
         }
         let orphans: Vec<u64> = on_disk
             .into_iter()
@@ -455,6 +462,7 @@ impl Known {
             record,
             writer: None,
             reader: None,
+            is_shared: false,
             last_used: AtomicU64::new(0),
         }
     }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use coffer_engine::{Result, WriteBatch, WriteOptions};
 
 use crate::blobfile::{Claim, Effort, SYNC_AHEAD_LEN, StagedFrames};
-use crate::tree::{BlobTree, Core};
+use crate::tree::{BlobTree, Core, Gate};
 
 /// A value that is sealed and appended already, or small enough to stay in the tree.
 pub struct Staged(pub(super) Place);
@@ -39,15 +39,17 @@ impl Staged {
 /// Operations that become visible, and survive, all together or not at all.
 #[derive(Default)]
 pub struct BlobBatch {
-    operations: Vec<(Vec<u8>, Operation)>,
+    pub(super) operations: Vec<(Vec<u8>, Operation)>,
 }
 
-enum Operation {
+pub(super) enum Operation {
     Delete,
     /// Up to this key, which stays.
     DeleteRange(Vec<u8>),
     Put(Vec<u8>),
     PutStaged(Staged),
+    /// The value of this key.
+    Copy(Vec<u8>),
 }
 
 impl BlobBatch {
@@ -81,6 +83,13 @@ impl BlobBatch {
         self.operations.push((start.to_vec(), operation));
     }
 
+    /// Sets `to` to the value that `from` has when the batch is written, before its other operations. A
+    /// large value lies in the store once, however many keys have it, and as long as one of them does.
+    pub fn copy(&mut self, from: &[u8], to: &[u8]) {
+        self.operations
+            .push((to.to_vec(), Operation::Copy(from.to_vec())));
+    }
+
     /// Number of operations.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -95,9 +104,14 @@ impl BlobBatch {
 }
 
 /// Values in blob files that a batch brings, and how many bytes they take.
-type Claims = Vec<(Claim, u64)>;
+pub(super) type Claims = Vec<(Claim, u64)>;
 
-fn put_staged(entries: &mut WriteBatch, claims: &mut Claims, key: &[u8], staged: Staged) {
+pub(super) fn put_staged(
+    entries: &mut WriteBatch,
+    claims: &mut Claims,
+    key: &[u8],
+    staged: Staged,
+) {
     match staged.0 {
         Place::Inline(value) => entries.put(key, &value),
         Place::Blob(StagedFrames { pointer, claim }) => {
@@ -122,6 +136,9 @@ impl Core {
     }
 
     pub(super) fn write(&self, batch: BlobBatch, sync: bool) -> Result<()> {
+        if batch.has_copies() {
+            return self.write_copies(batch, sync);
+        }
         let mut entries = WriteBatch::new();
         let mut claims = Claims::new();
         for (key, operation) in batch.operations {
@@ -136,6 +153,7 @@ impl Core {
                 }
                 Operation::Put(value) => self.stage(&value, Effort::Normal)?,
                 Operation::PutStaged(staged) => staged,
+                Operation::Copy(_) => unreachable!("written elsewhere"),
             };
             put_staged(&mut entries, &mut claims, &key, staged);
         }
@@ -156,7 +174,17 @@ impl Core {
     }
 
     fn commit(&self, entries: WriteBatch, claims: Claims, sync: bool) -> Result<()> {
-        let gate = self.gate.read();
+        self.commit_within(self.gate.read(), entries, claims, sync)
+    }
+
+    /// Commits with the gate held.
+    pub(super) fn commit_within(
+        &self,
+        gate: Gate<'_>,
+        entries: WriteBatch,
+        claims: Claims,
+        sync: bool,
+    ) -> Result<()> {
         let last = self.db.write(entries, WriteOptions::default())?;
         // The tree knows the values now, whatever becomes of the sync.
         let mut behind = false;
@@ -179,8 +207,8 @@ impl BlobTree {
     /// Applies a batch. Visible when this returns; durable then only if `sync` is set.
     ///
     /// # Errors
-    /// `Poisoned`, `NoSpace`, `Invalid` for a key or batch beyond the engine's bounds; those of the
-    /// medium. Where a sync fails, the batch may be visible, and is not durable.
+    /// `Poisoned`, `NoSpace`, `Invalid` for a key or batch beyond the engine's bounds, and where a key to
+    /// copy from has no value; those of the medium. Where a sync fails, the batch may be visible, and is not durable.
     pub fn write(&self, batch: BlobBatch, sync: bool) -> Result<()> {
         self.core.write(batch, sync)
     }

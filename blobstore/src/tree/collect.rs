@@ -8,6 +8,8 @@
 //! - A value that cannot be read keeps its file: damage is never made worse.
 //! - A move draws on half of what values leave free, and begins only where all of it fits: a full
 //!   store gets its space back, and deleting goes on meanwhile.
+//! - A value that several keys point to moves once, and all of them follow. While a file is being emptied
+//!   no further key comes to point into it.
 //! - It needs neither compactions that happen to pass nor writers: an idle store is collected too.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -18,9 +20,10 @@ use core::time::Duration;
 
 use coffer_engine::{KeyKind, Result, Work, WriteBatch, WriteOptions};
 
-use crate::blobfile::StagedFrames;
-use crate::garbage::{Annex, Ledger};
+use crate::blobfile::{Claim, StagedFrames};
+use crate::garbage::{Annex, Entry, Ledger};
 use crate::pointer::BlobPointer;
+use crate::tree::census::Census;
 use crate::tree::{BlobTree, Core};
 
 /// Garbage records in the annex that are worth an edit to sum them up.
@@ -40,7 +43,7 @@ pub struct Garbage {
     pub file_count: usize,
     /// Bytes of finished blob files.
     pub len: u64,
-    /// Bytes of them that the tree points to.
+    /// Bytes of them that the tree points to; of those that keys share, at most.
     pub live_len: u64,
     /// Blob files that an earlier session left unfinished; what lives in them is not counted.
     pub inherited_count: usize,
@@ -55,7 +58,7 @@ pub(super) struct Collector {
     doomed: BTreeMap<u64, u64>,
     /// Files that hold a value that could not be moved.
     stuck: BTreeSet<u64>,
-    /// Live bytes in files of an earlier session, and their dead bytes when that was measured.
+    /// Live bytes in shared files and those of an earlier session, and their dead bytes when that was measured.
     measured: BTreeMap<u64, (u64, u64)>,
     /// When files were last emptied, or the store was opened.
     emptied: Duration,
@@ -200,7 +203,7 @@ impl Core {
 
     /// Empties victims, if they are worth a walk over the tree.
     fn empty_some(&self, collector: &mut Collector, ledger: &Ledger, now: bool) -> Result<bool> {
-        self.measure_inherited(collector, ledger)?;
+        self.measure(collector, ledger)?;
         let (room_len, is_short) = self.files.room_to_move()?;
         if is_short && self.retire_garbage(collector, ledger) {
             return Ok(true);
@@ -241,9 +244,9 @@ impl Core {
             if !collector.is_candidate(number) {
                 return None;
             }
-            match entry.record.end {
-                Some(_) => Some(entry.live_len()),
-                None => self.inherited_live_len(collector, number),
+            match entry.is_counted() {
+                true => Some(entry.live_len()),
+                false => self.measured_live_len(collector, number, entry),
             }
         });
         chosen.into_iter().collect()
@@ -258,60 +261,87 @@ impl Core {
         })
     }
 
-    /// What lives in a file of an earlier session, if it is worth emptying: when that is little, or
-    /// when the file is small.
-    fn inherited_live_len(&self, collector: &Collector, number: u64) -> Option<u64> {
+    /// What lives in a file without an account, if it is worth emptying: when that is little, or when the
+    /// file is a small one of an earlier session.
+    fn measured_live_len(&self, collector: &Collector, number: u64, entry: &Entry) -> Option<u64> {
         let (live_len, _) = *collector.measured.get(&number)?;
+        let is_inherited = entry.record.end.is_none();
         let small = self.files.options().blob_file_len / 4;
         let file_len = self.files.len_of(number).ok().flatten()?;
         let garbage_len = file_len.saturating_sub(live_len);
-        let is_wanted =
-            live_len <= small || is_percent(garbage_len, file_len, collector.percent_min);
+        let is_wanted = (is_inherited && live_len <= small)
+            || is_percent(garbage_len, file_len, collector.percent_min);
         is_wanted.then_some(live_len)
     }
 
-    /// Counts what lives in files of an earlier session, where that is not known or has changed much.
-    fn measure_inherited(&self, collector: &mut Collector, ledger: &Ledger) -> Result<()> {
+    /// Counts what lives in shared files and in those of an earlier session, where that is not known or has
+    /// changed much.
+    fn measure(&self, collector: &mut Collector, ledger: &Ledger) -> Result<()> {
         let step = self.files.options().blob_file_len / 8;
-        let stale = |(number, entry): (&u64, &crate::garbage::Entry)| {
-            let fresh = collector
-                .measured
-                .get(number)
-                .is_some_and(|(_, dead_len)| entry.dead_len < dead_len.saturating_add(step));
-            let wanted = self.files.is_inherited(*number) && collector.is_candidate(*number);
-            (wanted && !fresh).then_some((*number, entry.dead_len))
+        let is_stale = |(number, entry): &(&u64, &Entry)| {
+            let seen_len = collector.measured.get(number).map(|seen| seen.1);
+            let is_due = match entry.record.end {
+                Some(_) => entry.is_shared && entry.is_due(seen_len),
+                None => {
+                    let is_fresh = |seen_len: u64| entry.dead_len < seen_len.saturating_add(step);
+                    self.files.is_inherited(**number) && !seen_len.is_some_and(is_fresh)
+                }
+            };
+            is_due && collector.is_candidate(**number)
         };
-        let stale: BTreeMap<u64, u64> = ledger.files.iter().filter_map(stale).collect();
+        let stale: BTreeMap<u64, &Entry> = (ledger.files.iter())
+            .filter(is_stale)
+            .map(|(number, entry)| (*number, entry))
+            .collect();
         if stale.is_empty() {
             return Ok(());
         }
-        let mut live: BTreeMap<u64, u64> = stale.keys().map(|number| (*number, 0)).collect();
+        let mut census = Census::of(stale.keys().copied());
         self.each_pointer(&mut |_, _, pointer| {
-            if let Some(live_len) = live.get_mut(&pointer.file) {
-                *live_len = live_len.saturating_add(pointer.disk_len());
+            if census.has(pointer.file) {
+                census.add(&pointer, self.files.is_shared(pointer.file));
             }
             Ok(())
         })?;
-        for (number, live_len) in live {
-            let dead_len = stale.get(&number).copied().unwrap_or(0);
+        for (number, live_len) in census.counts() {
+            let dead_len = stale.get(&number).map_or(0, |entry| entry.dead_len);
             collector.measured.insert(number, (live_len, dead_len));
         }
         Ok(())
     }
 
     /// Moves everything that lives out of `victims`; returns those that still hold something.
-    fn empty(&self, victims: &BTreeSet<u64>) -> Result<BTreeSet<u64>> {
+    pub(super) fn empty(&self, victims: &BTreeSet<u64>) -> Result<BTreeSet<u64>> {
+        // From here on no copy of a key begins to point into them: the walk meets all that do.
+        self.gate.write().clone_from(victims);
+        let result = self.empty_closed(victims);
+        self.gate.write().clear();
+        result
+    }
+
+    fn empty_closed(&self, victims: &BTreeSet<u64>) -> Result<BTreeSet<u64>> {
         let mut stuck = BTreeSet::new();
         let mut moves = Moves::default();
+        let mut shared = BTreeMap::new();
         let walked = self.each_pointer(&mut |key, encoded, pointer| {
             if !victims.contains(&pointer.file) {
                 return Ok(());
             }
-            match self.files.copy(&pointer)? {
-                Some(staged) => moves.push(key, encoded, staged),
-                None => {
-                    stuck.insert(pointer.file);
+            if let Some(moved) = shared.get(&encoded) {
+                let moved: &BlobPointer = moved;
+                self.files.share(&BTreeSet::from([moved.file]))?;
+                moves.push(key, encoded, moved.clone(), None);
+            } else if let Some(StagedFrames {
+                pointer: moved,
+                claim,
+            }) = self.files.copy(&pointer)?
+            {
+                if self.files.is_shared(pointer.file) {
+                    shared.insert(encoded.clone(), moved.clone());
                 }
+                moves.push(key, encoded, moved, Some(claim));
+            } else {
+                stuck.insert(pointer.file);
             }
             if moves.is_full() {
                 self.swap(core::mem::take(&mut moves))?;
@@ -332,20 +362,26 @@ impl Core {
         let mut entries = WriteBatch::new();
         let mut settled = Vec::new();
         let _gate = self.gate.write();
-        for Move { key, old, staged } in moves.moves {
+        for Move {
+            key,
+            old,
+            new,
+            claim,
+        } in moves.moves
+        {
             let current = self.db.get(&key, None)?;
             let is_same =
                 current.is_some_and(|value| value.kind == KeyKind::Indirect && value.bytes == old);
             if is_same {
-                entries.put_indirect(&key, &staged.pointer.encode());
-                settled.push(staged);
+                entries.put_indirect(&key, &new.encode());
+                settled.extend(claim.map(|claim| (claim, new.disk_len())));
             }
         }
         if !entries.is_empty() {
             self.db.write(entries, WriteOptions::default())?;
         }
-        for StagedFrames { pointer, claim } in settled {
-            claim.settle(pointer.disk_len());
+        for (claim, disk_len) in settled {
+            claim.settle(disk_len);
         }
         Ok(())
     }
@@ -388,13 +424,20 @@ struct Moves {
 struct Move {
     key: Vec<u8>,
     old: Vec<u8>,
-    staged: StagedFrames,
+    new: BlobPointer,
+    /// None where a key before this one brought the value.
+    claim: Option<Claim>,
 }
 
 impl Moves {
-    fn push(&mut self, key: Vec<u8>, old: Vec<u8>, staged: StagedFrames) {
-        self.len += staged.pointer.disk_len();
-        self.moves.push(Move { key, old, staged });
+    fn push(&mut self, key: Vec<u8>, old: Vec<u8>, new: BlobPointer, claim: Option<Claim>) {
+        self.len += new.disk_len();
+        self.moves.push(Move {
+            key,
+            old,
+            new,
+            claim,
+        });
     }
 
     fn is_full(&self) -> bool {

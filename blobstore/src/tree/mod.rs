@@ -9,7 +9,9 @@
 
 mod ahead;
 mod batch;
+mod census;
 mod collect;
+mod copies;
 mod read;
 mod scan;
 mod shared;
@@ -18,6 +20,7 @@ mod verify;
 mod worker;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -25,7 +28,7 @@ use core::time::Duration;
 use coffer_engine::cache::BlockCache;
 use coffer_engine::crypto::{KeySource, NoKeys};
 use coffer_engine::env::{Env, Space, Task, mem};
-use coffer_engine::sync::{Mutex, RwLock};
+use coffer_engine::sync::{Mutex, RwLock, RwLockReadGuard};
 use coffer_engine::{AnnexUpdates, Cipher, Db, Error, FileKind, Progress, Result, StoreId, Work};
 
 use crate::blobfile::{BlobFiles, Catalog};
@@ -56,6 +59,9 @@ pub struct TreeSnapshot {
     _pin: crate::pins::Pin,
 }
 
+/// The gate, held by a writer.
+type Gate<'a> = RwLockReadGuard<'a, BTreeSet<u64>>;
+
 /// What tree, snapshots and worker share.
 struct Core {
     env: Env,
@@ -65,8 +71,9 @@ struct Core {
     frame_cache: Option<Arc<BlockCache>>,
     hook: Arc<Hook>,
     pins: Arc<Pins>,
-    /// Held shared by writers, alone by whoever replaces pointers by others to the same bytes.
-    gate: RwLock<()>,
+    /// Files that are being emptied. Held shared by writers, alone by whoever replaces pointers by others
+    /// to the same bytes.
+    gate: RwLock<BTreeSet<u64>>,
     collector: Mutex<collect::Collector>,
     stopping: AtomicBool,
     closed: AtomicBool,
@@ -234,7 +241,7 @@ impl BlobTree {
             files,
             hook,
             pins: Arc::default(),
-            gate: RwLock::new(()),
+            gate: RwLock::default(),
             collector: Mutex::new(collect::Collector::new(opening.garbage_percent_min, now)),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),

@@ -4,7 +4,6 @@
 //! - Pointers of older versions may still be counted as live, so an account may say more than is found
 //!   and never less.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use coffer_engine::{Error, FileId, FileKind, KeyKind, Result};
@@ -12,6 +11,7 @@ use coffer_engine::{Error, FileId, FileKind, KeyKind, Result};
 use crate::garbage::Ledger;
 use crate::pointer::BlobPointer;
 use crate::scratch::with_scratch;
+use crate::tree::census::Census;
 use crate::tree::read::missing_file;
 use crate::tree::{BlobTree, Core};
 
@@ -98,7 +98,7 @@ impl Core {
         let ledger = Ledger::read(&self.db.annex())?;
         let mut cursor = self.db.prefix(&[], None)?;
         let mut report = VerifyReport::default();
-        let mut live: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut live = Census::default();
         loop {
             let entry = match cursor.next() {
                 Ok(Some(entry)) => entry,
@@ -117,8 +117,8 @@ impl Core {
             progress(&report);
         }
         for (number, entry) in &ledger.files {
-            let found_len = live.get(number).copied().unwrap_or(0);
-            if entry.record.end.is_some() && found_len > entry.live_len() {
+            let found_len = live.live_len(*number);
+            if entry.is_counted() && found_len > entry.live_len() {
                 report.miscounted.push(FileId::new(FileKind::Blob, *number));
             }
         }
@@ -128,13 +128,11 @@ impl Core {
     fn verify_value(
         &self,
         encoded: &[u8],
-        live: &mut BTreeMap<u64, u64>,
+        live: &mut Census,
         report: &mut VerifyReport,
     ) -> Result<()> {
         let pointer = BlobPointer::decode(encoded)?;
-        // Without a cipher anybody may have written these lengths.
-        let live_len = live.entry(pointer.file).or_insert(0);
-        *live_len = live_len.saturating_add(pointer.disk_len());
+        live.add(&pointer, self.files.is_shared(pointer.file));
         report.value_len = report.value_len.saturating_add(pointer.shape.raw_len);
         let reader = self.files.reader(pointer.file)?;
         let reader = reader.ok_or_else(|| missing_file(pointer.file))?;

@@ -1,8 +1,9 @@
 //! fallocate, lseek, copy_file_range.
 //!
 //! - Space is looked for and not set aside: what is written later may still find none.
-//! - A copy moves bytes through memory, in pieces, and reads ahead like any reader in order; it
-//!   answers how many there were, perhaps fewer than asked for.
+//! - A copy refers to whole chunks where they lie alike in both files; the rest moves through memory, in
+//!   pieces, and reads ahead like any reader in order. It answers how many bytes there were, perhaps
+//!   fewer than asked for.
 
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -10,13 +11,17 @@ use core::sync::atomic::Ordering;
 
 use crate::attr::{Allocate, Caller, Handle, Ino, Seek, WriteFlags};
 use crate::errno::{Errno, FsResult};
-use crate::extent::{FILE_LEN_MAX, pieces};
+use crate::extent::{CHUNK_LEN, FILE_LEN_MAX, pieces, within};
 use crate::filesystem::FileSystem;
 use crate::filesystem::attributes::drop_suid;
+use crate::filesystem::handles::OpenFile;
 use crate::inode::State;
+use crate::volume::{Place, REFER_COUNT_MAX};
 
-/// Bytes of one copy at most: whoever waits for it may want to be interrupted.
+/// Bytes that one copy moves at most: whoever waits for it may want to be interrupted.
 const COPY_LEN_MAX: u64 = 16 << 20;
+/// Bytes that one copy refers to at most.
+const REFER_LEN_MAX: u64 = REFER_COUNT_MAX * CHUNK_LEN as u64;
 
 impl FileSystem {
     /// Changes where a file has space; see [`Allocate`]. Suid and sgid go, unless root does it.
@@ -142,15 +147,88 @@ impl FileSystem {
         if from == to && len > 0 && !is_apart {
             return Err(Errno::EINVAL.into());
         }
-        let len = len.min(COPY_LEN_MAX);
+        let copy = Copy {
+            source: &source,
+            target: &target,
+            from_offset,
+            to_offset,
+            flags,
+        };
+        let done = self.copy_parts(&copy, len)?;
+        if done > 0 {
+            self.touch_atime(&source.inode);
+        }
+        if target.flags.sync && done > 0 {
+            self.fsync_inode(&Arc::clone(&target.inode))?;
+        }
+        Ok(usize::try_from(done).unwrap_or(usize::MAX))
+    }
+
+    /// Up to the first chunk by bytes, chunks by reference, the rest by bytes.
+    fn copy_parts(&self, copy: &Copy<'_>, len: u64) -> FsResult<u64> {
+        let head = (CHUNK_LEN - within(copy.from_offset)) % CHUNK_LEN;
+        let head = (head as u64).min(len);
+        let is_aligned = within(copy.from_offset) == within(copy.to_offset);
+        let mut done = 0;
+        if is_aligned && len > head {
+            done = self.copy_bytes(copy, 0, head)?;
+            if done < head {
+                return Ok(done);
+            }
+            match self.copy_chunks(copy, done, len - done) {
+                Ok(count) if count >= REFER_LEN_MAX => return Ok(done + count),
+                Ok(count) => done += count,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => return Ok(done),
+            }
+        }
+        match self.copy_bytes(copy, done, (len - done).min(COPY_LEN_MAX)) {
+            Ok(count) => Ok(done + count),
+            Err(error) if done == 0 => Err(error),
+            Err(_) => Ok(done),
+        }
+    }
+
+    /// Copies from `done` on by reference; answers how many bytes, perhaps none.
+    fn copy_chunks(&self, copy: &Copy<'_>, done: u64, len: u64) -> FsResult<u64> {
+        let from = Place {
+            inode: &copy.source.inode,
+            offset: copy.from_offset.saturating_add(done),
+        };
+        let to = Place {
+            inode: &copy.target.inode,
+            offset: copy.to_offset.saturating_add(done),
+        };
+        let kill = copy.flags.kill_suid;
+        let now = self.volume.now();
+        let mut has_capability = false;
+        let count = self.volume.refer(from, to, len, |record| {
+            has_capability = record.has_capability;
+            if kill.is_some() {
+                drop_suid(record, kill);
+            }
+            record.mtime = now;
+            record.ctime = now;
+        })?;
+        if kill.is_some() && has_capability {
+            self.drop_capability(&copy.target.inode)?;
+        }
+        Ok(count)
+    }
+
+    /// Copies `len` bytes from `done` on through memory; answers how many.
+    fn copy_bytes(&self, copy: &Copy<'_>, done: u64, len: u64) -> FsResult<u64> {
+        let from_offset = copy.from_offset.saturating_add(done);
+        let to_offset = copy.to_offset.saturating_add(done);
         let len = usize::try_from(len).unwrap_or(0);
         let mut done = 0;
         // One chunk of the source at a time, which is a view into the chunk, and no copy of it.
         for piece in pieces(from_offset, len) {
-            let at = from_offset.saturating_add(piece.position as u64);
-            let copied = self.read_on(&source, at, piece.len).and_then(|data| {
-                let to_offset = to_offset.saturating_add(piece.position as u64);
-                self.write_inode(&target.inode, Some(to_offset), &data, flags)?;
+            let position = piece.position as u64;
+            let at = from_offset.saturating_add(position);
+            let copied = self.read_on(copy.source, at, piece.len).and_then(|data| {
+                let to_offset = to_offset.saturating_add(position);
+                self.write_inode(&copy.target.inode, Some(to_offset), &data, copy.flags)?;
                 Ok(data.len())
             });
             match copied {
@@ -163,12 +241,15 @@ impl FileSystem {
                 break;
             }
         }
-        if done > 0 {
-            self.touch_atime(&source.inode);
-        }
-        if target.flags.sync && done > 0 {
-            self.fsync_inode(&Arc::clone(&target.inode))?;
-        }
-        Ok(done)
+        Ok(done as u64)
     }
+}
+
+/// A copy between open files.
+struct Copy<'a> {
+    source: &'a OpenFile,
+    target: &'a OpenFile,
+    from_offset: u64,
+    to_offset: u64,
+    flags: WriteFlags,
 }

@@ -357,3 +357,4 @@ fn attributes_of_a_directory_are_put_at_once_also_after_a_listing() {
 mod content;
 mod lists;
 mod ranges;
+mod refer;

@@ -178,7 +178,7 @@ impl Volume {
     }
 
     /// Up to `count` chunks of a range that the tree has.
-    fn stored_in(
+    pub(super) fn stored_in(
         &self,
         inode: &Inode,
         state: &State,

@@ -12,6 +12,7 @@ mod holes;
 mod read;
 mod reap;
 mod reclaim;
+mod refer;
 mod seal;
 mod trim;
 mod write;
@@ -37,6 +38,7 @@ use crate::sync::Mutex;
 use crate::table::Table;
 
 pub(crate) use read::Access;
+pub(crate) use refer::{Place, REFER_COUNT_MAX};
 
 /// Inodes and their content.
 pub(crate) struct Volume {

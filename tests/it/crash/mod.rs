@@ -5,6 +5,7 @@
 //! than the last sync that was acknowledged, not newer than the last call that was made.
 //! `COFFER_CRASH_SEEDS` sets how many states are tried for each index, `COFFER_SEED` the workload.
 
+mod copies;
 mod db;
 mod files;
 mod trees;

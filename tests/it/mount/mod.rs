@@ -2,6 +2,7 @@
 //!
 //! Where FUSE or a program is missing these tests are compiled as ignored, with the reason.
 
+mod copies;
 mod damage;
 mod disk;
 mod ends;

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 const PAGE: u64 = 4096;
 /// Holes are whole chunks.
-const CHUNK: u64 = 128 << 10;
+pub(super) const CHUNK: u64 = 128 << 10;
 
 /// A file, directory or anything else.
 #[derive(Clone, Debug)]

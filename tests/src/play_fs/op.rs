@@ -75,6 +75,17 @@ fn length() -> impl Strategy<Value = u32> {
     ]
 }
 
+/// Two places that lie alike in their chunks, and a length of about some chunks.
+fn chunks() -> impl Strategy<Value = (Place, Place, u32)> {
+    let border = || prop_oneof![3 => Just(0_u8), 2 => Just(7_u8), 1 => 9..12_u8];
+    let distance = prop_oneof![3 => Just(0), 1 => 0..6000_u16];
+    let len = (0..5_u32, prop_oneof![2 => Just(0), 1 => 0..CHUNK as u32]);
+    (border(), border(), distance, len).prop_map(|(from, to, distance, (count, rest))| {
+        let len = count * CHUNK as u32 + rest;
+        ((from, distance), (to, distance), len)
+    })
+}
+
 /// A strategy for operations.
 pub fn op() -> impl Strategy<Value = Op> {
     let slot = 0..SLOT_COUNT;
@@ -103,6 +114,8 @@ pub fn op() -> impl Strategy<Value = Op> {
         2 => (slot.clone(), place()).prop_map(|(s, p)| Op::Seek(s, p)),
         2 => (slot.clone(), place(), slot.clone(), place(), length())
             .prop_map(|(s, p, t, q, l)| Op::Copy(s, p, t, q, l)),
+        4 => (slot.clone(), slot.clone(), chunks())
+            .prop_map(|(s, t, (p, q, l))| Op::Copy(s, p, t, q, l)),
     ];
     let others = prop_oneof![
         2 => (path(), any::<u32>()).prop_map(|(p, m)| Op::Chmod(p, m)),
