@@ -2,6 +2,7 @@
 //!
 //! - A file number is never reused, so a block in the cache never goes stale.
 //! - Eviction is a clock: each hit gives a block another round, metadata gets more rounds.
+//! - What readers hold for good is counted here, up to a part of the bound: the cache gets by with the rest.
 //! - A cache may have a door, which lets in what is wanted for the second time.
 //! - Readers that miss the same block at the same time wait for the first one, who reads it.
 
@@ -9,7 +10,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use hashbrown::HashTable;
 
@@ -18,6 +19,9 @@ use crate::error::Result;
 use crate::sync::{Condvar, Mutex};
 
 const SHARD_COUNT: usize = 16;
+
+/// Readers hold one part in so many at most.
+const HELD_PART: usize = 4;
 
 /// What one slot costs beyond the bytes of its block.
 const SLOT_LEN: usize = 96;
@@ -105,7 +109,9 @@ impl<V> Drop for Reading<'_, V> {
 /// A cache of shared values of known length, by file number and offset.
 pub struct Cache<V> {
     shards: Vec<Mutex<Shard<V>>>,
-    shard_len_max: usize,
+    len_max: usize,
+    /// Bytes that readers hold for good.
+    held_len: AtomicUsize,
     /// What was wanted lately, a fingerprint in each place; empty where everything is let in.
     door: Vec<AtomicU8>,
 }
@@ -133,7 +139,8 @@ impl<V> Cache<V> {
         };
         Self {
             shards: (0..SHARD_COUNT).map(|_| Mutex::new(shard())).collect(),
-            shard_len_max: len_max / SHARD_COUNT,
+            len_max,
+            held_len: AtomicUsize::new(0),
             door: Vec::new(),
         }
     }
@@ -213,14 +220,15 @@ impl<V> Cache<V> {
     pub fn insert(&self, file: u64, offset: u64, value: &Arc<V>, len: usize, rounds: Rounds) {
         let key = (file, offset);
         let len = len + SLOT_LEN;
-        if len > self.shard_len_max {
+        let shard_len_max = self.shard_len_max();
+        if len > shard_len_max {
             return;
         }
         let mut shard = self.shard(key).lock();
         if shard.position(key).is_some() {
             return;
         }
-        while shard.len + len > self.shard_len_max {
+        while shard.len + len > shard_len_max {
             shard.evict_one();
         }
         shard.push(Slot {
@@ -241,7 +249,28 @@ impl<V> Cache<V> {
 
     /// Does it have room for anything?
     pub(crate) const fn keeps_anything(&self) -> bool {
-        self.shard_len_max > SLOT_LEN
+        self.len_max / SHARD_COUNT > SLOT_LEN
+    }
+
+    fn shard_len_max(&self) -> usize {
+        let held_len = self.held_len.load(Ordering::Relaxed);
+        self.len_max.saturating_sub(held_len) / SHARD_COUNT
+    }
+
+    /// May a reader hold `len` bytes for good? They count as part of the cache until
+    /// [`Cache::let_go`].
+    pub(crate) fn may_hold(&self, len: usize) -> bool {
+        let held_len = self.held_len.fetch_add(len, Ordering::Relaxed);
+        let may = held_len + len <= self.len_max / HELD_PART;
+        if !may {
+            self.let_go(len);
+        }
+        may
+    }
+
+    /// A reader holds `len` bytes no longer.
+    pub(crate) fn let_go(&self, len: usize) {
+        self.held_len.fetch_sub(len, Ordering::Relaxed);
     }
 
     /// Forgets all blocks of a file that is gone.
@@ -259,7 +288,8 @@ impl<V> Cache<V> {
 
     /// Bytes in use.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len).sum()
+        let kept_len: usize = self.shards.iter().map(|shard| shard.lock().len).sum();
+        kept_len + self.held_len.load(Ordering::Relaxed)
     }
 
     /// Hits and misses so far.
@@ -391,6 +421,21 @@ mod tests {
             assert!(cache.find(9, 0).is_some());
             cache.insert(1, i, &Arc::new(i), 1000, Rounds::Data);
         }
+    }
+
+    #[test]
+    fn what_readers_hold_counts_and_is_bounded() {
+        let cache = Cache::new(SHARD_COUNT * 10_000);
+        assert!(cache.may_hold(SHARD_COUNT * 2000));
+        assert!(!cache.may_hold(SHARD_COUNT * 1000), "more than a quarter");
+        for i in 0..5000_u64 {
+            cache.insert(1, i, &Arc::new(i), 500, Rounds::Data);
+        }
+        assert!((SHARD_COUNT * 9_000..=SHARD_COUNT * 10_000).contains(&cache.len()));
+        cache.let_go(SHARD_COUNT * 2000);
+        assert!(cache.len() <= SHARD_COUNT * 8000);
+        assert!(cache.may_hold(SHARD_COUNT * 1000));
+        assert!(!Cache::<u64>::new(0).may_hold(1));
     }
 
     #[test]

@@ -20,6 +20,10 @@ use crate::entry::{BOUND_LEN_MAX, EntryRef, VALUE_LEN_MAX, compare, pack, restam
 use crate::error::{Error, Result};
 use crate::types::{KeyKind, SeqNo};
 
+/// Bytes between two restart points, after which a search that walks them would meet another part of
+/// memory with each entry.
+const RESTART_LEN_MAX: usize = 1 << 10;
+
 /// Builds one block after the other, reusing its memory.
 pub(crate) struct EntriesBuilder {
     with_digests: bool,
@@ -28,6 +32,8 @@ pub(crate) struct EntriesBuilder {
     restarts: Vec<u32>,
     last_key: Vec<u8>,
     count: u32,
+    /// Entries since the last restart point.
+    run: u32,
 }
 
 impl EntriesBuilder {
@@ -39,12 +45,16 @@ impl EntriesBuilder {
             restarts: Vec::new(),
             last_key: Vec::new(),
             count: 0,
+            run: 0,
         }
     }
 
     /// Adds an entry. REQUIRES: it stands behind all entries added since the last `finish`.
     pub(crate) fn add(&mut self, entry: &EntryRef<'_>) {
-        let shared = if self.count.is_multiple_of(self.restart_interval) {
+        let last = self.restarts.last().copied().unwrap_or(0) as usize;
+        let is_far = self.bytes.len() - last >= RESTART_LEN_MAX;
+        let shared = if self.is_empty() || is_far || self.run == self.restart_interval {
+            self.run = 0;
             self.restarts.push(self.bytes.len() as u32);
             0
         } else {
@@ -65,6 +75,7 @@ impl EntriesBuilder {
         self.last_key.truncate(shared);
         self.last_key.extend_from_slice(unshared);
         self.count += 1;
+        self.run += 1;
     }
 
     /// Bytes of the block if it were finished now.

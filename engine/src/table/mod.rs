@@ -3,6 +3,7 @@
 //! - A table is written once, front to back, and never changed.
 //! - Whoever opens it names its root: no other bytes open as it.
 
+mod cursor;
 mod entries;
 mod examine;
 mod extra;
@@ -20,13 +21,14 @@ mod section;
 mod sink;
 mod writer;
 
+pub(crate) use cursor::TableCursor;
 pub(crate) use extra::Lineage;
 pub(crate) use jobs::{JobQueue, Lender, LentThread};
 pub(crate) use many::Ask;
 pub(crate) use meta::TableMeta;
 pub(crate) use newer::NewerCursor;
 pub(crate) use ranges::{RunFragments, RunWindows};
-pub(crate) use reader::{Fill, LiveTable, TableCursor};
+pub(crate) use reader::{Fill, LiveTable};
 
 pub(crate) use sink::TableOpener;
 pub(crate) use writer::TableWriter;

@@ -10,7 +10,8 @@ use core::ops::Bound;
 
 use crate::entry::EntryCursor;
 use crate::error::Result;
-use crate::table::reader::{LiveTable, TableCursor, TableReader};
+use crate::table::cursor::TableCursor;
+use crate::table::reader::{LiveTable, TableReader};
 use crate::table::sink::TableOpener;
 use crate::tombstone::{Fragment, FragmentSource, Window};
 use crate::types::{SEQNO_MAX, SeqNo};

@@ -7,13 +7,14 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use spin::Once;
 
 use crate::block::{Block, BlockHandle, BlockKind};
 use crate::cache::{Cache, Rounds};
 use crate::codec::Reader;
-use crate::entry::{EntryCursor, EntryRef, Value};
+use crate::entry::Value;
 use crate::error::{Error, Result};
 use crate::filter::may_contain;
 use crate::table::entries::EntriesCursor;
@@ -21,7 +22,6 @@ use crate::table::extra::{Bounds, Sections};
 use crate::table::index::{Partition, Partitions, decode_meta, partition_for};
 use crate::table::jobs::Lender;
 use crate::table::meta::TableMeta;
-use crate::table::readahead::Readahead;
 use crate::table::sink::{BlockSource, TableOpener};
 use crate::types::SeqNo;
 
@@ -79,15 +79,32 @@ pub(crate) struct Row {
 pub(crate) struct TableReader {
     pub(super) source: BlockSource,
     pub(super) number: u64,
-    with_digests: bool,
+    pub(super) with_digests: bool,
     first_seqno: SeqNo,
     last_seqno: SeqNo,
     base_seqno: SeqNo,
     sections: Sections,
     pub(super) partitions: Partitions,
+    /// For each partition of entries.
+    held: Vec<HeldMetadata>,
+    held_len: AtomicUsize,
     pub(super) cache: Arc<Cache<Block>>,
     rows: Arc<Cache<Row>>,
     pub(super) lender: Arc<Lender>,
+}
+
+/// Filter and index of a partition that point reads have met, as long as the table is open: the cache
+/// is asked for neither any more.
+#[derive(Default)]
+struct HeldMetadata {
+    filter: Once<Arc<Block>>,
+    index: Once<Arc<Block>>,
+}
+
+impl Drop for TableReader {
+    fn drop(&mut self) {
+        self.cache.let_go(*self.held_len.get_mut());
+    }
 }
 
 impl TableReader {
@@ -112,6 +129,12 @@ impl TableReader {
             last_seqno: meta.last_seqno,
             base_seqno: meta.base_seqno(),
             sections,
+            held: partitions
+                .entries
+                .iter()
+                .map(|_| HeldMetadata::default())
+                .collect(),
+            held_len: AtomicUsize::new(0),
             partitions,
             cache: Arc::clone(&opener.cache),
             rows: Arc::clone(&opener.rows),
@@ -150,32 +173,65 @@ impl TableReader {
 
     /// `false`: the filter knows that the key is not here.
     pub(super) fn may_hold(&self, key: &[u8], hash: u64, seqno: SeqNo) -> Result<bool> {
-        let index = partition_for(&self.partitions.entries, key, seqno);
-        let Some(partition) = self.partitions.entries.get(index) else {
+        let Some((partition, held)) = self.partition(key, seqno) else {
             return Ok(false);
         };
         match &partition.filter {
-            Some(filter) => {
-                let filter = self.block(filter, BlockKind::Filter, Fill::Keep)?;
-                Ok(may_contain(&filter.0, hash))
-            }
+            Some(filter) => self.with_metadata(&held.filter, filter, BlockKind::Filter, |filter| {
+                Ok(may_contain(filter, hash))
+            }),
             None => Ok(true),
         }
     }
 
     /// The data block that would hold the key.
     pub(super) fn locate(&self, key: &[u8], seqno: SeqNo) -> Result<Option<BlockHandle>> {
+        let Some((partition, held)) = self.partition(key, seqno) else {
+            return Ok(None);
+        };
+        let found = self.with_metadata(&held.index, &partition.index, BlockKind::Index, |bytes| {
+            let index = EntriesCursor::new(bytes, false)?;
+            let Some(found) = index.lower_bound(key, seqno)? else {
+                return Ok(None);
+            };
+            BlockHandle::decode(&mut Reader::new(index.value_of(&found)?)).map(Some)
+        });
+        self.named(found)
+    }
+
+    fn partition(&self, key: &[u8], seqno: SeqNo) -> Option<(&Partition, &HeldMetadata)> {
         let index = partition_for(&self.partitions.entries, key, seqno);
-        let Some(partition) = self.partitions.entries.get(index) else {
-            return Ok(None);
-        };
-        let index = self.index_cursor(partition, Fill::Keep)?;
-        let Some(found) = self.named(index.lower_bound(key, seqno))? else {
-            return Ok(None);
-        };
-        let value = self.named(index.value_of(&found))?;
-        let handle = self.named(BlockHandle::decode(&mut Reader::new(value)))?;
-        Ok(Some(handle))
+        Some((self.partitions.entries.get(index)?, self.held.get(index)?))
+    }
+
+    /// Looks into a block of metadata, which stays in memory from now on where there is room.
+    fn with_metadata<T>(
+        &self,
+        held: &Once<Arc<Block>>,
+        handle: &BlockHandle,
+        kind: BlockKind,
+        look: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
+        if let Some(block) = held.get() {
+            return look(block);
+        }
+        let Pinned(block) = self.block(handle, kind, Fill::Keep)?;
+        let len = block.memory_len();
+        if self.cache.may_hold(len) {
+            let mut is_first = false;
+            held.call_once(|| {
+                is_first = true;
+                Arc::clone(&block)
+            });
+            match is_first {
+                true => self.held_len.fetch_add(len, Ordering::Relaxed),
+                false => {
+                    self.cache.let_go(len);
+                    0
+                }
+            };
+        }
+        look(&block)
     }
 
     /// The answer that a data block gives, remembered as a row where it is that of the present.
@@ -249,30 +305,6 @@ impl TableReader {
         partitions.map(|part| part.separator.0.as_slice())
     }
 
-    /// A cursor over all entries.
-    pub(crate) fn cursor(self: &Arc<Self>, fill: Fill) -> TableCursor {
-        TableCursor {
-            table: Arc::clone(self),
-            section: Section::Entries,
-            fill,
-            readahead: match fill {
-                Fill::Keep => Readahead::default(),
-                Fill::Pass => Readahead::eager(),
-            },
-            partition: 0,
-            index: None,
-            data: None,
-        }
-    }
-
-    /// A cursor over all range tombstones.
-    pub(super) fn range_cursor(self: &Arc<Self>) -> TableCursor {
-        TableCursor {
-            section: Section::Ranges,
-            ..self.cursor(Fill::Keep)
-        }
-    }
-
     pub(super) fn block(
         &self,
         handle: &BlockHandle,
@@ -334,164 +366,4 @@ pub(crate) enum Fill {
     Keep,
     /// No: the reader passes by once, as compactions do. Metadata stays.
     Pass,
-}
-
-/// What a cursor walks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Section {
-    Entries,
-    Ranges,
-}
-
-/// Walks a table.
-pub(crate) struct TableCursor {
-    table: Arc<TableReader>,
-    section: Section,
-    fill: Fill,
-    readahead: Readahead,
-    partition: usize,
-    index: Option<EntriesCursor<Pinned>>,
-    data: Option<EntriesCursor<Pinned>>,
-}
-
-impl TableCursor {
-    fn partitions(&self) -> &[Partition] {
-        match self.section {
-            Section::Entries => &self.table.partitions.entries,
-            Section::Ranges => &self.table.partitions.ranges,
-        }
-    }
-
-    /// Opens the index of a partition; `false` where there is no such partition.
-    fn open_partition(&mut self, partition: usize) -> Result<bool> {
-        self.data = None;
-        self.index = None;
-        let Some(found) = self.partitions().get(partition) else {
-            return Ok(false);
-        };
-        self.index = Some(self.table.index_cursor(found, self.fill)?);
-        self.partition = partition;
-        Ok(true)
-    }
-
-    /// Opens the data block under the index cursor; `false` where it stands on none.
-    fn open_data(&mut self) -> Result<bool> {
-        self.data = None;
-        let Some(entry) = self.index.as_ref().and_then(EntriesCursor::current) else {
-            return Ok(false);
-        };
-        let handle = self
-            .table
-            .named(BlockHandle::decode(&mut Reader::new(entry.value)))?;
-        let (table, readahead) = (&self.table, &mut self.readahead);
-        let kind = match self.section {
-            Section::Entries => BlockKind::Data,
-            Section::Ranges => BlockKind::RangeTombstones,
-        };
-        let index = self.index.as_ref();
-        let read = || readahead.read(table, &handle, kind, index);
-        let block = table.block_by(&handle, kind, self.fill, read)?;
-        let data = match self.section {
-            Section::Entries => table.entries(block),
-            // Where these are, entries have numbers of their own.
-            Section::Ranges => EntriesCursor::over_ranges(block, table.with_digests),
-        };
-        self.data = Some(data.map_err(|error| table.at(error, &handle))?);
-        Ok(true)
-    }
-
-    /// Runs `step` on the index, then opens the data block that it stands on.
-    fn move_index(
-        &mut self,
-        step: impl FnOnce(&mut EntriesCursor<Pinned>) -> Result<()>,
-    ) -> Result<bool> {
-        if let Some(index) = &mut self.index {
-            self.table.named(step(index))?;
-        }
-        self.open_data()
-    }
-
-    fn move_data(
-        &mut self,
-        step: impl FnOnce(&mut EntriesCursor<Pinned>) -> Result<()>,
-    ) -> Result<()> {
-        match &mut self.data {
-            Some(data) => self.table.named(step(data)),
-            None => Ok(()),
-        }
-    }
-
-    /// Is there an entry under the cursor?
-    pub(crate) fn is_placed(&self) -> bool {
-        self.data.as_ref().is_some_and(EntriesCursor::is_placed)
-    }
-
-    /// Goes on to later blocks until the cursor stands on an entry.
-    fn skip_ahead(&mut self) -> Result<()> {
-        while self.index.is_some() && !self.is_placed() {
-            let found = self.move_index(EntriesCursor::next)?
-                || (self.open_partition(self.partition + 1)?
-                    && self.move_index(EntriesCursor::seek_first)?);
-            if found {
-                self.move_data(EntriesCursor::seek_first)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes back to earlier blocks until the cursor stands on an entry.
-    fn skip_back(&mut self) -> Result<()> {
-        while self.index.is_some() && !self.is_placed() {
-            let before = self.partition.wrapping_sub(1);
-            let found = self.move_index(EntriesCursor::prev)?
-                || (self.open_partition(before)? && self.move_index(EntriesCursor::seek_last)?);
-            if found {
-                self.move_data(EntriesCursor::seek_last)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl EntryCursor for TableCursor {
-    fn current(&self) -> Option<EntryRef<'_>> {
-        self.data.as_ref()?.current()
-    }
-
-    fn seek(&mut self, key: &[u8], seqno: SeqNo) -> Result<()> {
-        let partition = partition_for(self.partitions(), key, seqno);
-        if self.open_partition(partition)? && self.move_index(|index| index.seek(key, seqno))? {
-            self.move_data(|data| data.seek(key, seqno))?;
-        }
-        self.skip_ahead()
-    }
-
-    fn seek_back(&mut self, key: &[u8], seqno: SeqNo) -> Result<()> {
-        let partition = partition_for(self.partitions(), key, seqno);
-        if !self.open_partition(partition)? {
-            return self.seek_last();
-        }
-        if self.move_index(|index| index.seek(key, seqno))? {
-            self.move_data(|data| data.seek_back(key, seqno))?;
-        }
-        self.skip_back()
-    }
-
-    fn seek_last(&mut self) -> Result<()> {
-        let last = self.partitions().len().wrapping_sub(1);
-        if self.open_partition(last)? && self.move_index(EntriesCursor::seek_last)? {
-            self.move_data(EntriesCursor::seek_last)?;
-        }
-        self.skip_back()
-    }
-
-    fn next(&mut self) -> Result<()> {
-        self.move_data(EntriesCursor::next)?;
-        self.skip_ahead()
-    }
-
-    fn prev(&mut self) -> Result<()> {
-        self.move_data(EntriesCursor::prev)?;
-        self.skip_back()
-    }
 }
