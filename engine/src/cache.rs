@@ -1,7 +1,7 @@
 //! A cache of shared values by file and offset, bounded in bytes: of blocks, and of rows.
 //!
 //! - A file number is never reused, so a block in the cache never goes stale.
-//! - Eviction is a clock: each hit gives a block another round, metadata gets more rounds.
+//! - Eviction is a clock: each hit gives a block another round, metadata up to more of them.
 //! - What readers hold for good is counted here, up to a part of the bound: the cache gets by with the rest.
 //! - A cache may have a door, which lets in what is wanted for the second time.
 //! - Readers that miss the same block at the same time wait for the first one, who reads it.
@@ -26,13 +26,13 @@ const HELD_PART: usize = 4;
 /// What one slot costs beyond the bytes of its block.
 const SLOT_LEN: usize = 96;
 
-/// How many rounds of the clock a block survives unused.
+/// How many rounds of the clock a block survives unused at most: one for each hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounds {
     /// Data.
-    Data = 1,
+    Data = 3,
     /// Index and filter: each serves many reads.
-    Metadata = 3,
+    Metadata = 9,
 }
 
 /// Plaintext blocks.
@@ -321,7 +321,7 @@ impl<V> Shard<V> {
         };
         self.hit_count += 1;
         let slot = &mut self.slots[slot];
-        slot.rounds = slot.rounds_max;
+        slot.rounds = (slot.rounds + 1).min(slot.rounds_max);
         Some(Arc::clone(&slot.value))
     }
 

@@ -77,17 +77,9 @@ impl Db {
         let next_number = AtomicU64::new(state.next_number.max(number_after(&files)));
         let cache = Arc::new(Cache::<Block>::new(options.cache_len));
         let opener = Arc::new(opener(&place, &cache, options.row_cache_len));
-        let flush = Flush {
-            opener: &opener,
-            options: &options,
-            hook: hook.as_deref(),
-            obsolete: Vec::new(),
-            sync: &|file| file.sync(),
-            is_awaited: true,
-        };
         let replay = Replay {
             place: &place,
-            flush,
+            flush: awaited_flush(&opener, &options, hook.as_deref()),
             next_number: &next_number,
         };
         let recovered = replay.run(&mut state)?;
@@ -138,6 +130,21 @@ impl Db {
             lock: Mutex::new(Some(lock)),
             options: Arc::new(options),
         })
+    }
+}
+
+fn awaited_flush<'a>(
+    opener: &'a TableOpener,
+    options: &'a Options,
+    hook: Option<&'a dyn IndirectHook>,
+) -> Flush<'a> {
+    Flush {
+        opener,
+        options,
+        hook,
+        obsolete: Vec::new(),
+        sync: &|file| file.sync(),
+        is_awaited: true,
     }
 }
 

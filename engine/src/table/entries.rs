@@ -384,9 +384,19 @@ impl<B: AsRef<[u8]>> EntriesCursor<B> {
 
     pub(super) fn head(&self, offset: usize) -> Result<Head> {
         let entries = self.slice(offset, self.entries_len.saturating_sub(offset))?;
-        let mut reader = Reader::new(entries);
-        let shared = reader.varint_u32()? as usize;
-        let unshared = reader.varint_u32()? as usize;
+        let (shared, unshared, mut reader) = match entries {
+            // Nearly always: keys are short.
+            [shared @ 0..=0x7f, unshared @ 0..=0x7f, rest @ ..] => (
+                usize::from(*shared),
+                usize::from(*unshared),
+                Reader::new(rest),
+            ),
+            _ => {
+                let mut reader = Reader::new(entries);
+                let shared = reader.varint_u32()? as usize;
+                (shared, reader.varint_u32()? as usize, reader)
+            }
+        };
         let value_len = reader.varint_u32()? as usize;
         if shared > BOUND_LEN_MAX || unshared > BOUND_LEN_MAX || value_len > VALUE_LEN_MAX {
             return Err(damaged("a key or value is too long"));

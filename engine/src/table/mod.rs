@@ -35,3 +35,5 @@ pub(crate) use writer::TableWriter;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk_tests;
