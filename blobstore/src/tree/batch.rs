@@ -230,6 +230,13 @@ impl BlobTree {
         self.core.stage(value, effort)
     }
 
+    /// A value that stays in the tree, however long it is: for values that are synced at once, which then
+    /// takes one sync of the log and none of a blob file. The log holds it as it is, so it should be short.
+    #[must_use]
+    pub fn stage_inline(&self, value: &[u8]) -> Staged {
+        Staged(Place::Inline(value.to_vec()))
+    }
+
     /// Sets `key` to `value`.
     ///
     /// # Errors

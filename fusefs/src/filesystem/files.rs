@@ -190,7 +190,7 @@ impl FileSystem {
         if inode.lock().record.nlink == 0 {
             return Ok(());
         }
-        self.volume.write_out(inode)?;
+        self.volume.write_out_to_sync(inode)?;
         self.volume.tree.sync()?;
         Ok(())
     }

@@ -10,15 +10,27 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use crate::errno::{Errno, FsResult};
+use crate::extent::len_in_chunk;
 use crate::inode::{Inode, Stage, State};
 use crate::volume::Volume;
+use crate::volume::seal::Goal;
 
 /// Memory that an inode in the queue is charged with.
 pub(super) const INODE_CHARGE: usize = 1 << 10;
 /// So many chunks are worth the workers.
 const PARALLEL_COUNT_MIN: usize = 2;
+/// A single chunk of at most so many bytes goes into the log when a sync follows, so that the sync
+/// needs no blob file.
+const LOGGED_LEN_MAX: usize = 32 << 10;
 /// How long a writer waits for seals before he looks again.
 const WAIT: Duration = Duration::from_millis(20);
+
+/// What follows a write-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    Sync,
+}
 
 /// Inodes with something unwritten.
 #[derive(Default)]
@@ -98,23 +110,35 @@ impl Volume {
 
     /// Puts everything unwritten of an inode into the tree, without a sync.
     pub(crate) fn write_out(self: &Arc<Self>, inode: &Arc<Inode>) -> FsResult<()> {
+        self.write_out_before(inode, Next::Nothing)
+    }
+
+    /// As [`Volume::write_out`], for a caller who syncs the tree next.
+    pub(crate) fn write_out_to_sync(self: &Arc<Self>, inode: &Arc<Inode>) -> FsResult<()> {
+        self.write_out_before(inode, Next::Sync)
+    }
+
+    fn write_out_before(self: &Arc<Self>, inode: &Arc<Inode>, next: Next) -> FsResult<()> {
         let mut guard = inode.lock();
         if !guard.is_unwritten() || guard.reaped {
             return Ok(());
         }
         if self.pool.has_threads() && guard.content.chunks.len() >= PARALLEL_COUNT_MIN {
             let keep = self.patchable(inode, &mut guard)?;
-            let seals = self.seal_all(inode, &mut guard, &keep);
-            let mark = guard.content.next_seal;
-            drop(guard);
-            self.submit(seals);
-            while self.pool.help() {}
-            guard = inode.lock();
-            while Self::is_sealing_below(&guard, mark) {
-                guard = inode.sealed.wait(guard);
+            let open_count = Self::open_chunks(&guard, &keep).count();
+            if open_count >= PARALLEL_COUNT_MIN || guard.content.sealing_count > 0 {
+                let seals = self.seal_all(inode, &mut guard, &keep);
+                let mark = guard.content.next_seal;
+                drop(guard);
+                self.submit(seals);
+                while self.pool.help() {}
+                guard = inode.lock();
+                while Self::is_sealing_below(&guard, mark) {
+                    guard = inode.sealed.wait(guard);
+                }
             }
         }
-        let outcome = self.write_out_locked(inode, &mut guard);
+        let outcome = self.write_out_locked_before(inode, &mut guard, next);
         if outcome.is_err() {
             self.enqueue(inode, &mut guard);
         }
@@ -129,10 +153,19 @@ impl Volume {
 
     /// As [`Volume::write_out`], under the lock of the inode, with all work on this thread.
     pub(crate) fn write_out_locked(&self, inode: &Arc<Inode>, state: &mut State) -> FsResult<()> {
+        self.write_out_locked_before(inode, state, Next::Nothing)
+    }
+
+    fn write_out_locked_before(
+        &self,
+        inode: &Arc<Inode>,
+        state: &mut State,
+        next: Next,
+    ) -> FsResult<()> {
         if !state.is_unwritten() || state.reaped {
             return Ok(());
         }
-        let outcome = self.seal_and_commit(inode, state);
+        let outcome = self.seal_and_commit(inode, state, next);
         if let Err(error) = &outcome {
             Self::untake(state);
             state.failed = Some(error.duplicate());
@@ -140,23 +173,35 @@ impl Volume {
         outcome
     }
 
-    fn seal_and_commit(&self, inode: &Arc<Inode>, state: &mut State) -> FsResult<()> {
+    fn seal_and_commit(&self, inode: &Arc<Inode>, state: &mut State, next: Next) -> FsResult<()> {
         self.must_be_writable()?;
         self.prepare_trim(inode, state)?;
         let keep = self.patchable(inode, state)?;
-        let open: Vec<u64> = state
-            .content
-            .chunks
-            .iter()
+        let open: Vec<u64> = Self::open_chunks(state, &keep).collect();
+        let goal = match *open {
+            [index] if next == Next::Sync && Self::is_short(state, index) => Goal::Log,
+            _ => Goal::BlobFile,
+        };
+        for index in open {
+            self.seal_now(inode, state, index, goal)?;
+        }
+        self.commit(inode, state)
+    }
+
+    /// The chunks that are neither sealed nor among those that `keep` names.
+    fn open_chunks(state: &State, keep: &[u64]) -> impl Iterator<Item = u64> {
+        let chunks = state.content.chunks.iter();
+        chunks
             .filter(|(index, unwritten)| {
                 !matches!(unwritten.stage, Stage::Sealed { .. }) && !keep.contains(index)
             })
             .map(|(&index, _)| index)
-            .collect();
-        for index in open {
-            self.seal_now(inode, state, index)?;
-        }
-        self.commit(inode, state)
+    }
+
+    /// Is the chunk so short that a sync of the log alone is cheaper, and no other in a blob file
+    /// already?
+    fn is_short(state: &State, index: u64) -> bool {
+        len_in_chunk(state.record.size, index) <= LOGGED_LEN_MAX && state.content.sealed_count == 0
     }
 
     /// Waits or works until the unwritten takes less memory than allowed.

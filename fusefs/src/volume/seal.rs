@@ -24,6 +24,15 @@ const COMMIT_COUNT: usize = 64;
 /// An inode with so many unwritten chunks is a stream: full chunks are sealed at once.
 const STREAM_COUNT: usize = 8;
 
+/// Where the bytes of a chunk go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Into a blob file, but for the smallest.
+    BlobFile,
+    /// Into the log, beside the record.
+    Log,
+}
+
 /// A chunk on its way to a blob file.
 pub(super) struct Seal {
     inode: Arc<Inode>,
@@ -162,7 +171,8 @@ impl Volume {
             volume: self,
             inode: Arc::clone(&seal.inode),
         };
-        let work = AssertUnwindSafe(|| self.stage(&seal.buffer, seal.len, &seal.beneath));
+        let work =
+            AssertUnwindSafe(|| self.stage(&seal.buffer, seal.len, &seal.beneath, Goal::BlobFile));
         let outcome = std::panic::catch_unwind(work)
             .unwrap_or_else(|_| Err(Error::io("sealing a chunk panicked").into()));
         let mut guard = seal.inode.lock();
@@ -194,7 +204,13 @@ impl Volume {
     }
 
     /// Seals a chunk here and now, under the lock of the inode. Voids a seal under way.
-    pub(super) fn seal_now(&self, inode: &Inode, state: &mut State, index: u64) -> FsResult<()> {
+    pub(super) fn seal_now(
+        &self,
+        inode: &Inode,
+        state: &mut State,
+        index: u64,
+        goal: Goal,
+    ) -> FsResult<()> {
         let beneath = self.beneath(inode, state, index);
         let len = len_in_chunk(state.record.size, index);
         let content = &mut state.content;
@@ -205,22 +221,22 @@ impl Volume {
             return Ok(());
         }
         let buffer = unwritten.buffer_mut(&mut content.sealed_count);
-        let staged = self.stage(buffer, len, &beneath)?;
+        let staged = self.stage(buffer, len, &beneath, goal)?;
         let buffer = Arc::new(core::mem::take(buffer));
         unwritten.stage = Stage::Sealed { buffer, staged };
         content.sealed_count += 1;
         Ok(())
     }
 
-    fn stage(&self, buffer: &Buffer, len: usize, beneath: &Beneath) -> FsResult<Staged> {
-        // While more waits than the workers can seal, they compress less.
-        let is_behind = self.ledger.held_len() > self.options.dirty_len_max / 4 * 3;
-        let effort = match is_behind {
-            true => Effort::Low,
-            false => Effort::Normal,
-        };
+    fn stage(
+        &self,
+        buffer: &Buffer,
+        len: usize,
+        beneath: &Beneath,
+        goal: Goal,
+    ) -> FsResult<Staged> {
         if let Some(bytes) = buffer.as_slice(len) {
-            return Ok(self.note_space(self.tree.stage_with(bytes, effort))?);
+            return self.stage_bytes(bytes, goal);
         }
         let bytes = match beneath {
             Beneath::Nothing => buffer.over(&[], len),
@@ -230,6 +246,19 @@ impl Volume {
                 buffer.over(&chunk[..base.cut.min(chunk.len())], len)
             }
         };
-        Ok(self.note_space(self.tree.stage_with(&bytes, effort))?)
+        self.stage_bytes(&bytes, goal)
+    }
+
+    fn stage_bytes(&self, bytes: &[u8], goal: Goal) -> FsResult<Staged> {
+        if goal == Goal::Log {
+            return Ok(self.tree.stage_inline(bytes));
+        }
+        // While more waits than the workers can seal, they compress less.
+        let is_behind = self.ledger.held_len() > self.options.dirty_len_max / 4 * 3;
+        let effort = match is_behind {
+            true => Effort::Low,
+            false => Effort::Normal,
+        };
+        Ok(self.note_space(self.tree.stage_with(bytes, effort))?)
     }
 }

@@ -41,6 +41,56 @@ fn a_big_sparse_file_costs_nothing() {
     assert_eq!(keys(&tree, b"C"), 0);
 }
 
+/// Does the tree hold the first chunk itself, rather than a pointer to it?
+fn is_inline(tree: &BlobTree, ino: u64) -> bool {
+    let mut scan = tree.scan(&crate::key::chunk(ino, 0), &[]).unwrap();
+    let (_, value) = scan.next().unwrap().expect("a chunk");
+    value.inline().is_some()
+}
+
+#[test]
+fn an_fsync_of_a_short_file_needs_no_blob_file() {
+    for workers in [0, 2] {
+        let tree = tree();
+        let fs = FileSystem::open(Arc::clone(&tree), options(workers)).unwrap();
+        let mut model = vec![5; 20_000];
+        let ino = put(&fs, b"journal", &model);
+        let handle = fs.open_file(&ALICE, ino, RW).unwrap();
+        fs.fsync(ino, handle, false).unwrap();
+        assert!(is_inline(&tree, ino));
+        fs.write(ino, handle, 9, b"again", WriteFlags::default())
+            .unwrap();
+        model[9..14].copy_from_slice(b"again");
+        fs.fsync(ino, handle, false).unwrap();
+        assert!(is_inline(&tree, ino));
+        assert_eq!(fs.read(ino, handle, 0, 30_000).unwrap()[..], model);
+
+        let ino = put(&fs, b"nobody waits for it", &model);
+        fs.sync_all().unwrap();
+        assert!(!is_inline(&tree, ino));
+
+        // The end of a file of which the rest lies in blob files.
+        let long = put(&fs, b"long", &vec![6; CHUNK_LEN]);
+        fs.sync_all().unwrap();
+        let handle = fs.open_file(&ALICE, long, RW).unwrap();
+        fs.write(
+            long,
+            handle,
+            CHUNK_LEN as u64,
+            &model,
+            WriteFlags::default(),
+        )
+        .unwrap();
+        fs.write(long, handle, 0, b"also", WriteFlags::default())
+            .unwrap();
+        fs.fsync(long, handle, false).unwrap();
+        let end = tree.get(&crate::key::chunk(long, 1)).unwrap().unwrap();
+        assert_eq!(end, model);
+        assert!(!is_inline(&tree, long));
+        assert_eq!(keys(&tree, b"P"), 2, "one in each of two files");
+    }
+}
+
 #[test]
 fn small_writes_into_big_files_become_patches_that_fold() {
     let tree = tree();
