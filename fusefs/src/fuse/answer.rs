@@ -9,7 +9,10 @@ use fuser::{
 use super::convert::{file_attr, is_exclusive, open_flags};
 use super::{Core, KEEP, caller};
 use crate::attr::{Attr, Handle, StatFs};
-use crate::errno::Errno;
+use crate::errno::{Errno, FsError};
+
+/// The label of SELinux.
+const XATTR_LABEL: &[u8] = b"security.selinux";
 
 pub(super) type Answer<T> = Result<T, fuser::Errno>;
 
@@ -49,6 +52,15 @@ pub(super) fn xattr(reply: ReplyXattr, room: u32, answer: Answer<Vec<u8>>) {
         },
         Err(errno) => reply.error(errno),
     }
+}
+
+/// Where SELinux runs, the kernel answers for labels and asks nobody. Elsewhere `ls -l` asks for the label
+/// of every file until it hears once that there are none.
+pub(super) fn without_label(name: &[u8], error: FsError) -> FsError {
+    if name == XATTR_LABEL && error.errno() == Errno::ENODATA {
+        return Errno::EOPNOTSUPP.into();
+    }
+    error
 }
 
 pub(super) fn written(reply: ReplyWrite, answer: Answer<usize>) {

@@ -17,7 +17,7 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
-use super::answer::{attributes, empty, entry, entry_for, statfs, xattr};
+use super::answer::{attributes, empty, entry, entry_for, statfs, without_label, xattr};
 use super::convert::{
     WANTED, allocate, change_time, file_attr, no_entry, open_flags, rename_flags, reply_flags,
     set_time,
@@ -376,6 +376,7 @@ impl fuser::Filesystem for Adapter {
             self.0
                 .own_xattr(ino.0, name, size == 0)
                 .unwrap_or_else(|| fs.getxattr(&caller, ino.0, name))
+                .map_err(|error| without_label(name, error))
         });
         xattr(reply, size, value);
     }

@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -199,6 +200,26 @@ fn calls_cost_the_known_number_of_requests() {
         ("again: GETATTR", 1),
     ];
     assert_eq!(least, expected);
+    mount.finish();
+}
+
+#[test]
+#[cfg_attr(not(can_fuse), ignore = "SKIPPED: no FUSE mount possible here")]
+fn an_entry_of_a_long_listing_costs_one_request() {
+    let mount = Inside::new();
+    let dir = mount.path("dir");
+    std::fs::create_dir(&dir).unwrap();
+    for number in 0..100 {
+        std::fs::write(dir.join(number.to_string()), b"").unwrap();
+    }
+    let ls = || Command::new("ls").arg("-l").arg(&dir).output().unwrap();
+    assert_eq!(
+        ls().stdout.iter().filter(|&&byte| byte == b'\n').count(),
+        101
+    );
+    // The kernel remembers the access lists that it asked for.
+    let again = (0..3).map(|_| mount.cost(ls)).min().unwrap();
+    assert!(again <= 10, "{again} requests for 100 entries");
     mount.finish();
 }
 
