@@ -182,6 +182,8 @@ pub(crate) struct WalReader {
     id: FileId,
     /// Records that were read before their turn.
     ahead: VecDeque<Record>,
+    /// Nothing is left to read.
+    is_at_end: bool,
 }
 
 impl WalReader {
@@ -201,8 +203,12 @@ impl WalReader {
             return Err(Error::authentication(message).in_file(id).part("header"));
         }
         let log = LogReader::new(file, context, BlockKind::WalRecord, end)?;
-        let ahead = VecDeque::new();
-        Ok(Self { log, id, ahead })
+        Ok(Self {
+            log,
+            id,
+            ahead: VecDeque::new(),
+            is_at_end: false,
+        })
     }
 
     /// The next records that belong together, up to the one in which no batch goes on. `false` where that
@@ -210,12 +216,12 @@ impl WalReader {
     pub(crate) fn next_group(&mut self, group: &mut Vec<Record>) -> Result<bool> {
         group.clear();
         loop {
-            let record = match self.ahead.pop_front() {
-                Some(record) => record,
-                None => match self.log.next()? {
-                    Some(record) => record,
-                    None => return Ok(false),
-                },
+            let next = match self.ahead.pop_front() {
+                Some(record) => Some(record),
+                None => self.read()?,
+            };
+            let Some(record) = next else {
+                return Ok(false);
             };
             let goes_on = goes_on(&record);
             group.push(record);
@@ -226,10 +232,19 @@ impl WalReader {
         }
     }
 
+    fn read(&mut self) -> Result<Option<Record>> {
+        if self.is_at_end {
+            return Ok(None);
+        }
+        let record = self.log.next()?;
+        self.is_at_end = record.is_none();
+        Ok(record)
+    }
+
     /// Is the record known to be durable? Looks at all later records where those before do not tell.
     pub(crate) fn is_vouched(&mut self, record: &Record) -> Result<bool> {
         while record.ordinal >= self.log.durable_count() {
-            match self.log.next()? {
+            match self.read()? {
                 Some(later) => self.ahead.push_back(later),
                 None => return Ok(false),
             }

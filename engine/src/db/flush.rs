@@ -57,9 +57,10 @@ impl Db {
             return Ok(());
         }
         let turn = self.flushing.take();
+        // Somebody may have flushed it meanwhile, or closed the store without.
         let flushed = match self.is_flushed(self.recovered_seqno) {
             true => Ok(false),
-            false => self.flush_oldest(true),
+            false => self.check_writable().and_then(|()| self.flush_oldest(true)),
         };
         self.end_flush(turn);
         flushed.map(drop)

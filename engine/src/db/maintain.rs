@@ -168,22 +168,24 @@ impl Db {
     fn write_out_old(&self) -> Result<bool> {
         let now = self.env.clock.monotonic();
         let mut writer = self.writer.lock();
-        let is_registered = writer.is_registered;
-        match &mut writer.wal {
-            Some(wal)
-                if wal
-                    .pending_since()
-                    .is_some_and(|s| now.saturating_sub(s) >= PENDING_AGE_MAX) =>
-            {
-                self.write_out(wal)?;
-            }
-            _ => return Ok(false),
+        let is_old = |since: Duration| now.saturating_sub(since) >= PENDING_AGE_MAX;
+        if let Some(wal) = &mut writer.wal
+            && wal.pending_since().is_some_and(is_old)
+        {
+            self.write_out(wal)?;
+            writer.lacks_name = true;
         }
+        // Where the manifest could not take its name, it is tried again.
+        if !writer.lacks_name {
+            return Ok(false);
+        }
+        let is_registered = writer.is_registered;
         drop(writer);
         if !is_registered {
             self.flush_recovered()?;
             self.register_wals(&mut self.manifest.lock())?;
         }
+        self.writer.lock().lacks_name = false;
         Ok(true)
     }
 

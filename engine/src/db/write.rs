@@ -35,6 +35,8 @@ pub(super) struct Writer {
     pub(super) wal: Option<Wal>,
     /// Does the manifest name that log?
     pub(super) is_registered: bool,
+    /// Was a log written out for its age that the manifest could not name yet?
+    pub(super) lacks_name: bool,
     /// Logs of memtables that wait for their flush, oldest first.
     pub(super) retired: Vec<RetiredWal>,
 }
@@ -47,6 +49,7 @@ impl Writer {
             last_seqno,
             wal: None,
             is_registered: false,
+            lacks_name: false,
             retired: Vec::new(),
         }
     }

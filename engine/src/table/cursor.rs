@@ -57,6 +57,11 @@ pub(crate) struct TableCursor {
 }
 
 impl TableCursor {
+    #[cfg(test)]
+    pub(super) const fn readahead(&self) -> &Readahead {
+        &self.readahead
+    }
+
     fn partitions(&self) -> &[Partition] {
         match self.section {
             Section::Entries => &self.table.partitions.entries,

@@ -50,6 +50,13 @@ impl<I, O> Job<I, O> {
         }
     }
 
+    /// Nobody needs it any more.
+    pub(super) fn cancel(&self) {
+        if !self.is_claimed.swap(true, Ordering::AcqRel) {
+            *self.state.lock() = JobState::Claimed;
+        }
+    }
+
     /// What came out; `None` while it is not done.
     fn take(&self) -> Option<Result<O>> {
         take_done(&mut self.state.lock())
@@ -165,6 +172,13 @@ impl JobQueue {
     pub(crate) fn close(&self) {
         self.state.lock().is_closed = true;
         self.changed.notify_all();
+    }
+
+    /// How much is left here that nobody has claimed or called off.
+    #[cfg(test)]
+    pub(super) fn open_count(&self) -> usize {
+        let state = self.state.lock();
+        state.jobs.iter().filter(|job| !job.is_claimed()).count()
     }
 
     /// Does anybody help?

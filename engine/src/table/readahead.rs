@@ -27,9 +27,10 @@ const GAP_LEN_MAX: u64 = 64 << 10;
 
 /// From windows of this length on a thread is worth its start.
 const LENT_LEN_MIN: usize = 256 << 10;
-/// Blocks that are opened ahead at most, and how few of them are left when more are begun.
+/// Blocks that are opened ahead at most, and bytes of plaintext, but for the last of them. More are begun
+/// when half of that is left.
 const OPEN_COUNT_MAX: usize = 64;
-const OPEN_COUNT_MIN: usize = 32;
+const OPEN_LEN_MAX: usize = 2 << 20;
 
 /// Bytes of one table ahead of a cursor.
 #[derive(Default)]
@@ -55,7 +56,9 @@ struct Opening {
     queue: Arc<JobQueue>,
     lent: Option<LentThread>,
     /// By their offsets, ascending.
-    jobs: VecDeque<(u64, Arc<OpenJob>)>,
+    jobs: VecDeque<Opened>,
+    /// Bytes of plaintext of all of them.
+    len: usize,
     /// Stands on the last of them, which ends at `end`.
     index: Option<IndexCursor>,
     end: u64,
@@ -65,6 +68,13 @@ struct Opening {
 pub(super) type IndexCursor = EntriesCursor<Pinned>;
 
 type OpenJob = Job<Unopened, Block>;
+
+/// A block that was asked for ahead.
+struct Opened {
+    offset: u64,
+    raw_len: usize,
+    job: Arc<OpenJob>,
+}
 
 /// A block as it was read.
 struct Unopened {
@@ -134,7 +144,7 @@ impl Readahead {
             return block.or_else(|_| source.read(handle, kind));
         }
         if self.window.find(handle).is_none() {
-            if !follows && self.window_len < WINDOW_LEN_MAX {
+            if !follows && !self.is_eager {
                 self.window_len = 0;
                 return source.read(handle, kind);
             }
@@ -157,10 +167,10 @@ impl Readahead {
     /// Leaves more blocks to the lent thread.
     fn open_more(&mut self, table: &Arc<TableReader>, kind: BlockKind) {
         let opening = &mut self.opening;
-        if opening.jobs.len() >= OPEN_COUNT_MIN {
+        if opening.is_filled(2) {
             return;
         }
-        while opening.jobs.len() < OPEN_COUNT_MAX
+        while !opening.is_filled(1)
             && let Some(handle) = opening.index.as_mut().and_then(next_handle)
         {
             if table.cache.contains(table.number, handle.offset) {
@@ -184,7 +194,13 @@ impl Readahead {
             };
             let job = Arc::new(OpenJob::new(block, open));
             opening.queue.offer(Arc::clone(&job) as _);
-            opening.jobs.push_back((handle.offset, job));
+            let raw_len = handle.raw_len as usize;
+            opening.len += raw_len;
+            opening.jobs.push_back(Opened {
+                offset: handle.offset,
+                raw_len,
+                job,
+            });
         }
     }
 }
@@ -198,30 +214,48 @@ fn next_handle(index: &mut IndexCursor) -> Option<BlockHandle> {
 impl Opening {
     /// The block behind `handle`, if it was among the next ones. If not, the walk went elsewhere.
     fn take(&mut self, handle: &BlockHandle) -> Option<Result<Block>> {
-        while self
-            .jobs
-            .front()
-            .is_some_and(|(offset, _)| *offset < handle.offset)
-        {
-            self.jobs.pop_front();
+        let offset = handle.offset;
+        while self.jobs.front().is_some_and(|next| next.offset != offset) {
+            self.drop_first();
         }
-        if self.jobs.front().map(|(offset, _)| *offset) != Some(handle.offset) {
-            self.jobs.clear();
+        if self.jobs.is_empty() {
             self.index = None;
             return None;
         }
-        let block = first_of(self.jobs.iter().map(|(_, job)| job));
-        self.jobs.pop_front();
+        let block = first_of(self.jobs.iter().map(|next| &next.job));
+        self.drop_first();
         block
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(first) = self.jobs.pop_front() {
+            first.job.cancel();
+            self.len -= first.raw_len;
+        }
+    }
+
+    /// Is one part in `parts` of what may be opened ahead on its way?
+    fn is_filled(&self, parts: usize) -> bool {
+        self.jobs.len() >= OPEN_COUNT_MAX / parts || self.len >= OPEN_LEN_MAX / parts
     }
 
     /// Is there a thread that helps? If not, asks for one.
     fn is_helped(&mut self, table: &TableReader) -> bool {
         if self.lent.is_none() || !self.queue.is_helped() {
+            self.jobs.clear();
+            self.len = 0;
             self.lent = None;
             self.queue = JobQueue::new();
             self.lent = table.lender.lend(&self.queue);
         }
         self.lent.is_some()
+    }
+}
+
+#[cfg(test)]
+impl Readahead {
+    /// Blocks that wait to be opened, and bytes of those that are opened ahead.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.opening.queue.open_count(), self.opening.len)
     }
 }

@@ -161,6 +161,54 @@ fn two_walks_share_what_threads_there_are_and_turn_where_they_like() {
 }
 
 #[test]
+fn a_walk_that_goes_elsewhere_leaves_no_work_behind() {
+    let world = world(2, 0);
+    let mut walk = cursor(&world);
+    walk.seek_first().unwrap();
+    (0..COUNT / 2).for_each(|_| walk.next().unwrap());
+    for round in 0..300 {
+        let number = round * 1237 % COUNT;
+        walk.seek(&number.to_be_bytes(), SEQNO_MAX).unwrap();
+        assert_eq!(stands_on(&walk), Some(number));
+        let (waiting_count, len) = walk.readahead().waiting();
+        assert!(
+            waiting_count <= 64 && len <= 64 * 5000,
+            "{waiting_count} {len}"
+        );
+    }
+    assert_eq!(walk.readahead().waiting(), (0, 0));
+}
+
+#[test]
+fn long_blocks_are_opened_ahead_by_their_bytes() {
+    let world = world(2, 0);
+    let sink = world.opener.create(6).unwrap();
+    let mut writer = TableWriter::new(sink, 6, &Options::default());
+    let value = [7; 400 << 10];
+    for number in 0..40_u64 {
+        writer
+            .add(&EntryRef {
+                key: &number.to_be_bytes(),
+                seqno: 1,
+                kind: KeyKind::Put,
+                value: &value,
+                digest: None,
+            })
+            .unwrap();
+    }
+    let table = LiveTable::new(writer.finish().unwrap().0);
+    let mut walk = table.reader(&world.opener).unwrap().cursor(Fill::Keep);
+    walk.seek_first().unwrap();
+    let mut len_max = 0;
+    for number in 0..40_u64 {
+        assert_eq!(walk.current().unwrap().key, number.to_be_bytes());
+        walk.next().unwrap();
+        len_max = len_max.max(walk.readahead().waiting().1);
+    }
+    assert!(len_max > 1 << 20 && len_max < 3 << 20, "{len_max}");
+}
+
+#[test]
 fn damage_ahead_of_a_walk_is_told_where_it_is_reached() {
     let world = world(2, CACHE_LEN);
     let id = world.table.meta().file();
