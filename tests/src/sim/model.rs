@@ -84,11 +84,15 @@ impl<S: Copy + PartialEq> History<S> {
         let last = end - back;
         let promised = self.promised[self.opened..].iter().copied();
         let mut again: Vec<usize> = promised.filter(|at| *at <= last).collect();
+        let promised_count = self.promised.len() - self.opened;
         self.opened = self.promised.len();
         if slack == 0 {
             self.states.extend_from_within(first..=last);
         } else {
-            again.push(last);
+            if again.len() < promised_count {
+                // Older than what was promised: no more is, where a flush makes that durable.
+                again.push(last);
+            }
             self.states.extend_from_within(first..);
             self.states.push(state);
         }
