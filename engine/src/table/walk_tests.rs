@@ -58,6 +58,20 @@ fn value(number: u64) -> Vec<u8> {
     value
 }
 
+fn add(writer: &mut TableWriter, number: u64, value: &[u8]) {
+    let (seqno, kind, digest) = (1, KeyKind::Put, None);
+    let key = &number.to_be_bytes();
+    writer
+        .add(&EntryRef {
+            key,
+            seqno,
+            kind,
+            value,
+            digest,
+        })
+        .unwrap();
+}
+
 fn world(parallelism: usize, cache_len: usize) -> World {
     let fs = MemFs::new();
     let count = AtomicUsize::new(0);
@@ -78,16 +92,7 @@ fn world(parallelism: usize, cache_len: usize) -> World {
     };
     let mut writer = TableWriter::new(opener.create(5).unwrap(), 5, &options);
     for number in 0..COUNT {
-        let (key, value) = (number.to_be_bytes(), value(number));
-        writer
-            .add(&EntryRef {
-                key: &key,
-                seqno: 1,
-                kind: KeyKind::Put,
-                value: &value,
-                digest: None,
-            })
-            .unwrap();
+        add(&mut writer, number, &value(number));
     }
     let table = LiveTable::new(writer.finish().unwrap().0);
     World {
@@ -195,15 +200,7 @@ fn long_blocks_are_opened_ahead_by_their_bytes() {
     let mut writer = TableWriter::new(sink, 6, &Options::default());
     let value = [7; 400 << 10];
     for number in 0..40_u64 {
-        writer
-            .add(&EntryRef {
-                key: &number.to_be_bytes(),
-                seqno: 1,
-                kind: KeyKind::Put,
-                value: &value,
-                digest: None,
-            })
-            .unwrap();
+        add(&mut writer, number, &value);
     }
     let table = LiveTable::new(writer.finish().unwrap().0);
     let mut walk = table.reader(&world.opener).unwrap().cursor(Fill::Keep);
