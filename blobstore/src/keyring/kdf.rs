@@ -4,11 +4,13 @@
 //!   weakened slot is refused, and so is one that would eat the machine.
 //! - Passphrases and key files take the same path; their kind enters the slot's key afterwards.
 //! - The memory of the function and its output are wiped.
+//! - Its lanes are computed on threads that end with it.
 
 use alloc::vec::Vec;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use coffer_engine::{Error, Result};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::credentials::Credential;
@@ -20,7 +22,7 @@ pub struct KdfCost {
     pub memory_kib: u32,
     /// Passes over the memory.
     pub passes: u32,
-    /// Lanes; they are computed one after the other, but bind an attacker's memory.
+    /// Lanes; as many are computed at a time as there are cores.
     pub lanes: u32,
 }
 
@@ -118,15 +120,28 @@ pub(super) fn stretch(
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(fault)?;
     let mut arena = Arena::new(params.block_count())?;
     let mut out = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let threads = lane_threads(cost.lanes)?;
+    let derived = threads.install(|| {
+        argon2.hash_password_into_with_memory(
             credential.secret(),
             salt,
             out.as_mut_slice(),
             arena.0.as_mut_slice(),
         )
-        .map_err(fault)?;
+    });
+    derived.map_err(fault)?;
     Ok(out)
+}
+
+/// A thread for each lane, as far as there are cores.
+fn lane_threads(lanes: u32) -> Result<ThreadPool> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let builder = ThreadPoolBuilder::new()
+        .num_threads(cores.min(lanes as usize))
+        .thread_name(|number| format!("lane-{number}"));
+    let fault = |fault| Error::invalid(format!("no threads for the key derivation: {fault}"));
+    builder.build().map_err(fault)
 }
 
 #[cfg(test)]
