@@ -239,7 +239,8 @@ mod tests {
             ..OpenFlags::default()
         };
         let reader = OpenFlags::default();
-        let is_silent = |flags, tells| reply_flags(flags, tells).contains(FopenFlags::FOPEN_NOFLUSH);
+        let is_silent =
+            |flags, tells| reply_flags(flags, tells).contains(FopenFlags::FOPEN_NOFLUSH);
         assert!(!is_silent(writer, true) && is_silent(writer, false));
         assert!(is_silent(reader, true) && is_silent(reader, false));
     }

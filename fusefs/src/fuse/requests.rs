@@ -238,7 +238,10 @@ impl fuser::Filesystem for Adapter {
             .0
             .call("open", ino.0, |fs| fs.open_file(&caller, ino.0, flags))
         {
-            Ok(handle) => reply.opened(FileHandle(handle.0), reply_flags(flags, self.0.tells_at_close())),
+            Ok(handle) => reply.opened(
+                FileHandle(handle.0),
+                reply_flags(flags, self.0.tells_at_close()),
+            ),
             Err(errno) => reply.error(errno),
         }
     }

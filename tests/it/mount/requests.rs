@@ -244,7 +244,10 @@ fn close_tells_of_a_failed_write_out_where_it_was_opened_after_one() {
     assert_eq!(error.raw_os_error(), Some(28), "ENOSPC, not {error}");
     let told = open_and_close();
     let words = String::from_utf8_lossy(&told.stderr);
-    assert!(!told.status.success() && words.contains("No space left"), "{words}");
+    assert!(
+        !told.status.success() && words.contains("No space left"),
+        "{words}"
+    );
     mount.fault.heal();
     file.sync_all().unwrap();
     assert!(open_and_close().status.success());
