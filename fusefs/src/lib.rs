@@ -26,6 +26,7 @@ mod session;
 mod spares;
 mod sync;
 mod table;
+mod turns;
 mod view;
 mod volume;
 mod waiters;
