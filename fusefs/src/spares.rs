@@ -65,7 +65,8 @@ mod tests {
         spares.give_shared(Arc::clone(&shared));
         assert_eq!(spares.take().capacity(), 0, "somebody reads it");
         spares.give_shared(shared);
-        assert_eq!(spares.take().as_ptr(), place);
+        let again = spares.take();
+        assert_eq!(again.as_ptr(), place);
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Core {
         }
     }
 
-    fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> Result<bool> {
+    fn read_into(&self, key: &[u8], out: &mut Vec<u8>) -> Result<bool> {
         out.clear();
         match self.find(key, None)? {
             None => return Ok(false),
@@ -227,8 +227,8 @@ impl BlobTree {
     ///
     /// # Errors
     /// As [`BlobTree::get`]; `out` holds anything then.
-    pub fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> Result<bool> {
-        self.core.get_into(key, out)
+    pub fn read_into(&self, key: &[u8], out: &mut Vec<u8>) -> Result<bool> {
+        self.core.read_into(key, out)
     }
 
     /// At most `len` bytes from `offset`; fewer at the end of the value; `None` where no such key.

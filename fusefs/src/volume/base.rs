@@ -81,7 +81,7 @@ impl Volume {
             SPARED_LEN_MIN.. => self.spares.take(),
             _ => Vec::new(),
         };
-        if !self.tree.get_into(&key::chunk(ino, index), &mut bytes)? && !base.may_miss {
+        if !self.tree.read_into(&key::chunk(ino, index), &mut bytes)? && !base.may_miss {
             return Err(missing());
         }
         if bytes.len() < SPARED_LEN_MIN {

@@ -44,11 +44,11 @@ fn a_value_comes_into_memory_of_the_caller() {
     tree.put(b"noise", &noise).unwrap();
     tree.put(b"inline", b"few bytes").unwrap();
     let mut out = vec![7; 9];
-    assert!(tree.get_into(b"noise", &mut out).unwrap() && out == noise);
+    assert!(tree.read_into(b"noise", &mut out).unwrap() && out == noise);
     let place = out.as_ptr();
-    assert!(tree.get_into(b"inline", &mut out).unwrap() && out == b"few bytes");
+    assert!(tree.read_into(b"inline", &mut out).unwrap() && out == b"few bytes");
     assert_eq!(out.as_ptr(), place);
-    assert!(!tree.get_into(b"none", &mut out).unwrap() && out.is_empty());
+    assert!(!tree.read_into(b"none", &mut out).unwrap() && out.is_empty());
 }
 
 #[test]
