@@ -210,6 +210,7 @@ impl BlobTree {
     /// # Errors
     /// `Corruption` and `Authentication` naming file and offset; those of the medium.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.core.settle()?;
         self.core.get(key, None)
     }
 
@@ -218,6 +219,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::get`].
     pub fn get_range(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Vec<u8>>> {
+        self.core.settle()?;
         self.core.get_range(key, offset, len, None)
     }
 
@@ -227,6 +229,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::get`].
     pub fn window(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Window>> {
+        self.core.settle()?;
         self.core.window(key, offset, len)
     }
 
@@ -235,6 +238,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::get`].
     pub fn len_of(&self, key: &[u8]) -> Result<Option<u64>> {
+        self.core.settle()?;
         self.core.len_of(key, None)
     }
 }
