@@ -1,6 +1,7 @@
 //! Zstandard with coders that live as long as a thread's work.
 //!
 //! - A [`Scratch`] belongs to one thread at a time; making one is cheap, its coders come on first use.
+//! - A body in haste is any other body to its reader: how it was made stands nowhere.
 //! - Decompression fills a buffer of exactly the expected length and never more.
 
 use alloc::boxed::Box;
@@ -8,7 +9,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use structured_zstd::decoding::FrameDecoder;
-use structured_zstd::encoding::{CompressionLevel, FrameCompressor};
+use structured_zstd::encoding::{
+    CompressionLevel, CompressionParameters, FrameCompressor, LiteralCompressionMode, Strategy,
+};
 
 use crate::error::{Error, Result};
 use crate::options::Compression;
@@ -22,13 +25,24 @@ const WINDOW_LEN_MAX: u64 = 16 << 20;
 pub struct Scratch {
     compressor: Option<Box<Compressor>>,
     decompressor: Option<Box<FrameDecoder>>,
-    level_max: Option<i8>,
+    in_haste: bool,
     stores_only: bool,
     pub(crate) compressed: Vec<u8>,
 }
 
+/// How a compressor is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Setting {
+    Level(i8),
+    /// Faster than every level, and smaller than the fast ones where literals are text.
+    Haste,
+}
+
 /// A compressor that may move to another thread between two calls.
-struct Compressor(FrameCompressor);
+struct Compressor {
+    frames: FrameCompressor,
+    setting: Setting,
+}
 
 // SAFETY: what keeps the compressor from being `Send` is a pointer into the input of the call
 // that runs, which is reset before each use and never followed between calls, and a slot for a
@@ -42,10 +56,10 @@ impl Scratch {
         Self::default()
     }
 
-    /// Compresses at `level` at most from now on, whatever a file asks for; `None` lifts it.
-    /// For writers that fall behind.
-    pub const fn limit_level(&mut self, level: Option<i8>) {
-        self.level_max = level;
+    /// Compresses in haste while `on`, where a file asks for a level above the fast ones: twice as
+    /// fast as level 1. For writers that fall behind.
+    pub const fn hurry(&mut self, on: bool) {
+        self.in_haste = on;
     }
 
     /// Compresses nothing while `on`: for bytes that are known not to shrink.
@@ -61,19 +75,19 @@ impl Scratch {
         if plain.len() < WORTH_LEN_MIN || self.stores_only {
             return None;
         }
-        let level = level.min(self.level_max.unwrap_or(i8::MAX));
-        let level = CompressionLevel::Level(i32::from(level));
+        let setting = match level {
+            0.. if self.in_haste => Setting::Haste,
+            _ => Setting::Level(level),
+        };
         let compressor = match &mut self.compressor {
             Some(compressor) => {
-                if compressor.0.compression_level() != level {
-                    compressor.0.set_compression_level(level);
-                }
+                compressor.set(setting);
                 compressor
             }
-            none => none.insert(Box::new(Compressor(FrameCompressor::new(level)))),
+            none => none.insert(Box::new(Compressor::new(setting))),
         };
         compressor
-            .0
+            .frames
             .compress_independent_frame_into(plain, &mut self.compressed);
         let pays = self.compressed.len() + plain.len() / 16 < plain.len();
         pays.then_some(&self.compressed)
@@ -93,6 +107,47 @@ impl Scratch {
         }
     }
 }
+
+impl Compressor {
+    fn new(setting: Setting) -> Self {
+        let mut compressor = Self {
+            frames: FrameCompressor::new(CompressionLevel::Level(LEVEL_IN_HASTE)),
+            setting: Setting::Level(LEVEL_IN_HASTE.try_into().expect("a small number")),
+        };
+        compressor.set(setting);
+        compressor
+    }
+
+    fn set(&mut self, setting: Setting) {
+        if self.setting == setting {
+            return;
+        }
+        self.setting = setting;
+        match setting {
+            Setting::Level(level) => {
+                let level = CompressionLevel::Level(i32::from(level));
+                self.frames.set_compression_level(level);
+            }
+            Setting::Haste => self.frames.set_parameters(&haste()),
+        }
+    }
+}
+
+/// The fast levels win their time by storing literals as they are, which is where text loses most, and
+/// little of the time goes. This looks for matches at few places only, and for long ones, and
+/// compresses what lies between.
+fn haste() -> CompressionParameters {
+    CompressionParameters::builder(CompressionLevel::Level(LEVEL_IN_HASTE))
+        .strategy(Strategy::Fast)
+        .target_length(15)
+        .min_match(7)
+        .literal_compression(LiteralCompressionMode::Enable)
+        .build()
+        .expect("all numbers are within bounds")
+}
+
+/// The level that haste is derived from.
+const LEVEL_IN_HASTE: i32 = 1;
 
 /// Shorter plaintexts than this are never compressed: the frame of zstd eats the gain.
 const WORTH_LEN_MIN: usize = 64;
@@ -174,32 +229,53 @@ mod tests {
     #[test]
     fn what_does_not_shrink_stays_as_it_is() {
         let mut scratch = Scratch::new();
-        let mut noise = vec![0; 16 << 10];
-        blake3::Hasher::new().finalize_xof().fill(&mut noise);
         let zstd = Compression::Zstd { level: 1 };
-        assert_eq!(scratch.compress(zstd, &noise), None);
+        assert_eq!(scratch.compress(zstd, &noise(16 << 10)), None);
         assert_eq!(scratch.compress(zstd, &text(10)), None);
         assert_eq!(scratch.compress(Compression::None, &text(1000)), None);
     }
 
+    fn noise(len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    /// Words of a few letters in an order that does not repeat.
+    fn words(len: usize) -> Vec<u8> {
+        let letters: Vec<u8> = noise(2048).iter().map(|byte| b'a' + byte % 16).collect();
+        let word = |number: u8| {
+            let first = usize::from(number) * 8;
+            let word = &letters[first..first + 3 + usize::from(number % 6)];
+            word.iter().copied().chain([b' '])
+        };
+        noise(len).into_iter().flat_map(word).take(len).collect()
+    }
+
     #[test]
-    fn a_limit_lowers_the_level() {
-        let plain: Vec<u8> = text(40_000)
-            .iter()
-            .enumerate()
-            .map(|(i, b)| b ^ (i / 97) as u8)
-            .collect();
+    fn haste_is_between_level_1_and_the_fast_levels() {
+        let plain = words(128 << 10);
         let mut scratch = Scratch::new();
-        let high = Compression::Zstd { level: 9 };
-        let better = scratch.compress(high, &plain).unwrap().len();
-        scratch.limit_level(Some(-7));
-        let limited = scratch.compress(high, &plain).map(<[u8]>::len);
-        scratch.limit_level(None);
-        let fast = scratch
-            .compress(Compression::Zstd { level: -7 }, &plain)
-            .map(<[u8]>::len);
-        assert_eq!(limited, fast);
-        assert_ne!(limited, Some(better));
+        let len_at = |scratch: &mut Scratch, level| {
+            let zstd = Compression::Zstd { level };
+            let body = scratch.compress(zstd, &plain).unwrap().to_vec();
+            let mut out = vec![0; plain.len()];
+            scratch.decompress(&body, &mut out).unwrap();
+            assert!(out == plain, "level {level}");
+            body.len()
+        };
+        let [one, nine, fast] = [1, 9, -5].map(|level| len_at(&mut scratch, level));
+        scratch.hurry(true);
+        let hasty = len_at(&mut scratch, 1);
+        assert!(one < hasty && hasty < fast, "{one} {hasty} {fast}");
+        assert_eq!(len_at(&mut scratch, 9), hasty, "whatever the file asks for");
+        assert_eq!(len_at(&mut scratch, -5), fast, "faster already");
+        scratch.hurry(false);
+        assert_eq!(len_at(&mut scratch, 1), one);
+        assert_eq!(len_at(&mut scratch, 9), nine);
+        let mut fresh = Scratch::new();
+        fresh.hurry(true);
+        assert_eq!(len_at(&mut fresh, 1), hasty);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod record;
 mod session;
 mod sync;
 mod table;
+mod turns;
 mod view;
 mod volume;
 mod waiters;

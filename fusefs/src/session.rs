@@ -13,6 +13,7 @@ use crate::errno::FsResult;
 use crate::filesystem::FileSystem;
 use crate::fuse::{Adapter, Core, Log};
 use crate::mount::{AttachOptions, Attached, MountError, attach};
+use crate::turns::Turns;
 use crate::waiters::Waiters;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -72,7 +73,8 @@ impl Session {
     ) -> Result<Self, MountError> {
         let os = |error| MountError::Os(point.to_owned(), error);
         let waiters = Waiters::start(WAITER_COUNT, options.reader_count).map_err(os)?;
-        let core = Arc::new(Core::new(fs, waiters, options.log));
+        let turns = Turns::new(options.reader_count);
+        let core = Arc::new(Core::new(fs, waiters, turns, options.log));
         let bell = Arc::new(Bell::default());
         let ticker = std::thread::Builder::new().name("tick".into()).spawn({
             let (core, bell) = (Arc::clone(&core), Arc::clone(&bell));

@@ -25,15 +25,12 @@ pub enum Effort {
     /// The level of the store.
     #[default]
     Normal,
-    /// The fastest level: for writers that fall behind.
+    /// In haste: for writers that fall behind.
     Low,
 }
 
 /// Hands out a value piece by piece.
 type NextPiece<'a> = &'a mut dyn FnMut(&mut Vec<u8>, &mut Scratch) -> Result<()>;
-
-/// Level of [`Effort::Low`].
-const LEVEL_LOW: i8 = -5;
 
 /// Shortest frames of noise: 16 KiB.
 const NOISE_LOG2_MIN: u8 = 14;
@@ -250,10 +247,11 @@ impl BlobFiles {
         };
         let writer = ValueWriter::new(self, Purpose::Value, frame_log2)?;
         with_scratch(|scratch| {
-            limit_effort(effort, scratch);
+            scratch.hurry(effort == Effort::Low);
             scratch.store_only(is_noise);
             let staged = writer.write_all(value, scratch);
             scratch.store_only(false);
+            scratch.hurry(false);
             staged
         })
     }
@@ -277,7 +275,7 @@ impl BlobFiles {
                 return Ok(None);
             }
             let mut writer = ValueWriter::new(self, Purpose::Value, frame_log2)?;
-            limit_effort(effort, scratch);
+            scratch.hurry(effort == Effort::Low);
             loop {
                 following.clear();
                 if piece.len() == frame_len {
@@ -330,8 +328,4 @@ fn noise_log2(value_len: usize) -> u8 {
     let per_frame = value_len.div_ceil(INLINE_FRAMES_MAX).max(1);
     let log2 = per_frame.next_power_of_two().trailing_zeros() as u8;
     log2.max(NOISE_LOG2_MIN)
-}
-
-fn limit_effort(effort: Effort, scratch: &mut Scratch) {
-    scratch.limit_level((effort == Effort::Low).then_some(LEVEL_LOW));
 }

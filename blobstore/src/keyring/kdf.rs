@@ -4,11 +4,16 @@
 //!   weakened slot is refused, and so is one that would eat the machine.
 //! - Passphrases and key files take the same path; their kind enters the slot's key afterwards.
 //! - The memory of the function and its output are wiped.
+//! - Its lanes are computed on threads that end with it.
 
 use alloc::vec::Vec;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use coffer_engine::{Error, Result};
+use rayon::iter::{
+    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator,
+};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::credentials::Credential;
@@ -20,7 +25,7 @@ pub struct KdfCost {
     pub memory_kib: u32,
     /// Passes over the memory.
     pub passes: u32,
-    /// Lanes; they are computed one after the other, but bind an attacker's memory.
+    /// Lanes; as many are computed at a time as there are cores.
     pub lanes: u32,
 }
 
@@ -80,23 +85,38 @@ impl Default for KdfCost {
     }
 }
 
-/// Memory of one run, wiped at its end.
-struct Arena(Vec<Block>);
+/// Memory of one run, wiped at its end, and the threads that compute its lanes: they also share the
+/// work of touching all of it first and of wiping it last.
+struct Arena {
+    blocks: Vec<Block>,
+    threads: ThreadPool,
+}
 
 impl Arena {
-    fn new(block_count: usize) -> Result<Self> {
+    fn new(block_count: usize, lanes: u32) -> Result<Self> {
         let mut blocks = Vec::new();
         blocks
             .try_reserve_exact(block_count)
             .map_err(|_| Error::invalid("not enough memory for the key derivation of this slot"))?;
-        blocks.resize(block_count, Block::new());
-        Ok(Self(blocks))
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = ThreadPoolBuilder::new()
+            .num_threads(cores.min(lanes as usize))
+            .thread_name(|number| format!("lane-{number}"))
+            .build()
+            .map_err(|fault| Error::invalid(format!("no threads to derive the key: {fault}")))?;
+        threads.install(|| {
+            let fill = (0..block_count).into_par_iter().map(|_| Block::new());
+            fill.collect_into_vec(&mut blocks);
+        });
+        Ok(Self { blocks, threads })
     }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        self.0.iter_mut().for_each(Zeroize::zeroize);
+        let blocks = &mut self.blocks;
+        self.threads
+            .install(|| blocks.par_iter_mut().for_each(Zeroize::zeroize));
     }
 }
 
@@ -116,16 +136,15 @@ pub(super) fn stretch(
     cost.validate()?;
     let fault = |fault: argon2::Error| Error::invalid(format!("key derivation: {fault}"));
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(fault)?;
-    let mut arena = Arena::new(params.block_count())?;
+    let mut arena = Arena::new(params.block_count(), cost.lanes)?;
     let mut out = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(
-            credential.secret(),
-            salt,
-            out.as_mut_slice(),
-            arena.0.as_mut_slice(),
-        )
-        .map_err(fault)?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let Arena { blocks, threads } = &mut arena;
+    let derived = threads.install(|| {
+        let (secret, memory) = (credential.secret(), blocks.as_mut_slice());
+        argon2.hash_password_into_with_memory(secret, salt, out.as_mut_slice(), memory)
+    });
+    derived.map_err(fault)?;
     Ok(out)
 }
 

@@ -171,6 +171,11 @@ impl FileSystem {
         Volume::told_at_close(&state)
     }
 
+    /// Has a write-out failed since the mount? Only then `flush` may have something to tell.
+    pub fn has_failed(&self) -> bool {
+        self.volume.has_failed()
+    }
+
     /// Makes content and attributes durable, and all earlier changes of the namespace with them.
     /// `data_only` makes no difference: attributes cost nothing more.
     ///

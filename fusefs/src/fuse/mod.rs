@@ -15,6 +15,7 @@ use std::time::Instant;
 use crate::attr::{Caller, ROOT};
 use crate::errno::{Errno, FsError, FsResult};
 use crate::filesystem::FileSystem;
+use crate::turns::Turns;
 use crate::waiters::Waiters;
 
 mod answer;
@@ -49,6 +50,7 @@ pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 pub(crate) struct Core {
     fs: FileSystem,
     waiters: Waiters,
+    turns: Turns,
     log: Log,
     started: Instant,
     /// Minute of the last message in the upper half, messages in it in the lower.
@@ -62,10 +64,11 @@ pub(crate) struct Core {
 pub(crate) struct Adapter(pub(crate) Arc<Core>);
 
 impl Core {
-    pub(crate) fn new(fs: FileSystem, waiters: Waiters, log: Log) -> Self {
+    pub(crate) fn new(fs: FileSystem, waiters: Waiters, turns: Turns, log: Log) -> Self {
         Self {
             fs,
             waiters,
+            turns,
             log,
             started: Instant::now(),
             messages: AtomicU64::new(0),
@@ -112,6 +115,11 @@ impl Core {
             self.log_error(what, ino, &error);
             fuser::Errno::from_i32(error.errno().code())
         })
+    }
+
+    /// Must close(2) ask whether an earlier write-out failed?
+    fn tells_at_close(&self) -> bool {
+        self.fs.has_failed()
     }
 
     /// Runs work that may wait: here while other readers are idle, else on a waiter.

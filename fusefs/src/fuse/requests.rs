@@ -2,6 +2,7 @@
 //!
 //! - `opendir` answers `ENOSYS` on purpose: listings need no handle, and the kernel then opens
 //!   directories without asking and caches their listings.
+//! - Each request is a turn of the reader that got it: see [`Turns`](crate::turns::Turns).
 //! - Locks are not asked for: those of the kernel are right for a store that is mounted once.
 
 use std::ffi::OsStr;
@@ -25,6 +26,7 @@ use super::convert::{
 use super::{Adapter, BACKGROUND_COUNT_MAX, KEEP, WRITE_LEN_MAX, caller, content};
 use crate::attr::{Handle, SetAttr, SetXattr};
 use crate::filesystem::FileSystem;
+use crate::turns::Kind;
 
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -38,6 +40,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _turn = self.0.turns.begin(Kind::Find);
         match self.0.lookup(parent.0, name.as_bytes()) {
             Ok((None, keep)) => reply.entry(&keep, &no_entry(), Generation(0)),
             Ok((Some(attr), keep)) => entry_for(reply, &attr, &keep),
@@ -46,6 +49,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn forget(&self, _request: &Request, ino: INodeNo, count: u64) {
+        let _turn = self.0.turns.begin(Kind::Close);
         let _ = self.0.guarded("forget", ino.0, |fs| {
             fs.forget(ino.0, count);
             Ok(())
@@ -59,6 +63,7 @@ impl fuser::Filesystem for Adapter {
         _handle: Option<FileHandle>,
         reply: ReplyAttr,
     ) {
+        let _turn = self.0.turns.begin(Kind::Ask);
         attributes(reply, self.0.call("getattr", ino.0, |fs| fs.getattr(ino.0)));
     }
 
@@ -80,6 +85,7 @@ impl fuser::Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        let _turn = self.0.turns.begin(Kind::Change);
         let changes = SetAttr {
             mode: mode.map(|mode| mode & 0o7777),
             uid,
@@ -93,6 +99,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        let _turn = self.0.turns.begin(Kind::Ask);
         match self.0.call("readlink", ino.0, |fs| fs.readlink(ino.0)) {
             Ok(target) => reply.data(&target),
             Err(errno) => reply.error(errno),
@@ -109,6 +116,7 @@ impl fuser::Filesystem for Adapter {
         rdev: u32,
         reply: ReplyEntry,
     ) {
+        let _turn = self.0.turns.begin(Kind::Make);
         let caller = caller(request, umask);
         let made = self.0.call("mknod", parent.0, |fs| {
             fs.mknod(&caller, parent.0, name.as_bytes(), mode, rdev)
@@ -125,6 +133,7 @@ impl fuser::Filesystem for Adapter {
         umask: u32,
         reply: ReplyEntry,
     ) {
+        let _turn = self.0.turns.begin(Kind::Make);
         let caller = caller(request, umask);
         let made = self.0.call("mkdir", parent.0, |fs| {
             fs.mkdir(&caller, parent.0, name.as_bytes(), mode)
@@ -133,10 +142,12 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.0.turns.begin(Kind::Remove);
         self.0.unlink(parent.0, name, reply);
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.0.turns.begin(Kind::Remove);
         let done = self
             .0
             .call("rmdir", parent.0, |fs| fs.rmdir(parent.0, name.as_bytes()));
@@ -151,6 +162,7 @@ impl fuser::Filesystem for Adapter {
         target: &Path,
         reply: ReplyEntry,
     ) {
+        let _turn = self.0.turns.begin(Kind::Make);
         let caller = caller(request, 0);
         let made = self.0.call("symlink", parent.0, |fs| {
             let target = target.as_os_str().as_bytes();
@@ -169,6 +181,7 @@ impl fuser::Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.0.turns.begin(Kind::Remove);
         let Some(flags) = rename_flags(flags) else {
             reply.error(fuser::Errno::EINVAL);
             return;
@@ -185,6 +198,7 @@ impl fuser::Filesystem for Adapter {
         name: &OsStr,
         reply: ReplyEntry,
     ) {
+        let _turn = self.0.turns.begin(Kind::Make);
         let made = self.0.call("link", ino.0, |fs| {
             fs.link(ino.0, parent.0, name.as_bytes())
         });
@@ -201,6 +215,7 @@ impl fuser::Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        let _turn = self.0.turns.begin(Kind::Make);
         match self
             .0
             .create(request, parent.0, name.as_bytes(), (mode, umask, flags))
@@ -210,19 +225,23 @@ impl fuser::Filesystem for Adapter {
                 &file_attr(&attr),
                 Generation(attr.generation),
                 FileHandle(handle.0),
-                reply_flags(open_flags(flags)),
+                reply_flags(open_flags(flags), self.0.tells_at_close()),
             ),
             Err(errno) => reply.error(errno),
         }
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let _turn = self.0.turns.begin(Kind::Close);
         let (caller, flags) = (caller(request, 0), open_flags(flags.0));
         match self
             .0
             .call("open", ino.0, |fs| fs.open_file(&caller, ino.0, flags))
         {
-            Ok(handle) => reply.opened(FileHandle(handle.0), reply_flags(flags)),
+            Ok(handle) => reply.opened(
+                FileHandle(handle.0),
+                reply_flags(flags, self.0.tells_at_close()),
+            ),
             Err(errno) => reply.error(errno),
         }
     }
@@ -238,6 +257,7 @@ impl fuser::Filesystem for Adapter {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let _turn = self.0.turns.begin(Kind::Read);
         self.0.read(ino.0, Handle(handle.0), (offset, size), reply);
     }
 
@@ -253,6 +273,7 @@ impl fuser::Filesystem for Adapter {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let _turn = self.0.turns.begin(Kind::Write);
         let flags = content::write_flags(write_flags, request.gid());
         self.0
             .write(ino.0, Handle(handle.0), (offset, data), flags, reply);
@@ -266,6 +287,7 @@ impl fuser::Filesystem for Adapter {
         _owner: LockOwner,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.0.turns.begin(Kind::Close);
         self.0.flush(ino.0, Handle(handle.0), reply);
     }
 
@@ -279,6 +301,7 @@ impl fuser::Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.0.turns.begin(Kind::Close);
         self.0.release(ino.0, Handle(handle.0), reply);
     }
 
@@ -290,6 +313,7 @@ impl fuser::Filesystem for Adapter {
         data_only: bool,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.0.turns.begin(Kind::Sync);
         self.0.fsync(ino.0, Handle(handle.0), data_only, reply);
     }
 
@@ -305,6 +329,7 @@ impl fuser::Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectory,
     ) {
+        let _turn = self.0.turns.begin(Kind::List);
         self.0.readdir(ino.0, offset, reply);
     }
 
@@ -316,6 +341,7 @@ impl fuser::Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
+        let _turn = self.0.turns.begin(Kind::List);
         self.0.readdirplus(ino.0, offset, reply);
     }
 
@@ -327,12 +353,14 @@ impl fuser::Filesystem for Adapter {
         _data_only: bool,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.0.turns.begin(Kind::Sync);
         self.0.may_wait(move |core| {
             empty(reply, core.call("fsyncdir", ino.0, |fs| fs.fsyncdir(ino.0)));
         });
     }
 
     fn statfs(&self, _request: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        let _turn = self.0.turns.begin(Kind::Ask);
         statfs(reply, self.0.call("statfs", ino.0, FileSystem::statfs));
     }
 
@@ -346,6 +374,7 @@ impl fuser::Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.0.turns.begin(Kind::Change);
         let caller = caller(request, 0);
         let how = match flags {
             0 => SetXattr::Either,
@@ -370,6 +399,7 @@ impl fuser::Filesystem for Adapter {
         size: u32,
         reply: ReplyXattr,
     ) {
+        let _turn = self.0.turns.begin(Kind::Ask);
         let caller = caller(request, 0);
         let value = self.0.call("getxattr", ino.0, |fs| {
             let name = name.as_bytes();
@@ -382,6 +412,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let _turn = self.0.turns.begin(Kind::Ask);
         let caller = caller(request, 0);
         let names = self
             .0
@@ -390,6 +421,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.0.turns.begin(Kind::Change);
         let caller = caller(request, 0);
         let done = self.0.call("removexattr", ino.0, |fs| {
             fs.removexattr(&caller, ino.0, name.as_bytes())
@@ -407,6 +439,7 @@ impl fuser::Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.0.turns.begin(Kind::Sync);
         let Some(how) = allocate(mode) else {
             reply.error(fuser::Errno::EOPNOTSUPP);
             return;
@@ -426,6 +459,7 @@ impl fuser::Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
+        let _turn = self.0.turns.begin(Kind::Ask);
         self.0
             .seek(ino.0, Handle(handle.0), (offset, whence), reply);
     }
@@ -443,6 +477,7 @@ impl fuser::Filesystem for Adapter {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        let _turn = self.0.turns.begin(Kind::Sync);
         let source = (from.0, Handle(from_handle.0), from_offset);
         let target = (to.0, Handle(to_handle.0), to_offset);
         let caller = caller(request, 0);

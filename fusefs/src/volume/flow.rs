@@ -168,7 +168,7 @@ impl Volume {
         let outcome = self.seal_and_commit(inode, state, next);
         if let Err(error) = &outcome {
             Self::untake(state);
-            state.failed = Some(error.duplicate());
+            self.note_failure(state, error.duplicate());
         }
         outcome
     }

@@ -58,6 +58,8 @@ pub(crate) struct Volume {
     reaping: Mutex<()>,
     prefetch_count: AtomicUsize,
     closed: AtomicBool,
+    /// A write-out has failed since the mount.
+    has_failed: AtomicBool,
     /// A write has found no space.
     wants_space: AtomicBool,
     /// When the last compaction for want of space began or ended.
@@ -81,6 +83,7 @@ impl Volume {
             reaping: Mutex::default(),
             prefetch_count: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             wants_space: AtomicBool::new(false),
             reclaimed_at: Mutex::default(),
             options,
@@ -150,6 +153,17 @@ impl Volume {
     /// The inode, if it is in memory.
     pub(crate) fn in_memory(&self, ino: Ino) -> Option<Arc<Inode>> {
         self.table.find(ino).filter(|inode| inode.is_ready())
+    }
+
+    /// Has a write-out failed since the mount?
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that what is unwritten of an inode could not be written out.
+    fn note_failure(&self, state: &mut State, error: FsError) {
+        self.has_failed.store(true, Ordering::Relaxed);
+        state.failed = Some(error);
     }
 
     /// Drops a new inode that did not get into the tree.

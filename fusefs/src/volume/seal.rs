@@ -55,7 +55,8 @@ impl Drop for UnderWay<'_> {
         state.content.sealing_count -= 1;
         if std::thread::panicking() {
             Volume::untake(&mut state);
-            state.failed = Some(Error::io("writing a chunk out panicked").into());
+            let error = Error::io("writing a chunk out panicked");
+            self.volume.note_failure(&mut state, error.into());
         }
         self.inode.sealed.notify_all();
         drop(state);
@@ -189,7 +190,7 @@ impl Volume {
                 }
                 Err(error) => {
                     unwritten.buffer_mut(&mut state.content.sealed_count);
-                    state.failed = Some(error);
+                    self.note_failure(state, error);
                 }
             }
         }
@@ -199,7 +200,7 @@ impl Volume {
         {
             // Told by the next fsync or close, after another try.
             Self::untake(state);
-            state.failed = Some(error);
+            self.note_failure(state, error);
         }
     }
 
