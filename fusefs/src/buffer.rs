@@ -19,6 +19,25 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    /// Nothing yet, in memory that was used before.
+    pub(crate) fn in_memory(mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
+        Self {
+            bytes,
+            ..Self::default()
+        }
+    }
+
+    /// Its memory.
+    pub(crate) fn into_memory(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Has nothing been written to it yet?
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.bytes.capacity() == 0 && self.present == 0
+    }
+
     /// Bytes of memory that it holds.
     pub(crate) fn memory_len(&self) -> usize {
         self.bytes.capacity()
@@ -242,6 +261,19 @@ mod tests {
         }
         assert!(buffer.is_whole());
         assert_eq!(buffer.as_slice(CHUNK_LEN), Some(&[1; CHUNK_LEN][..]));
+    }
+
+    #[test]
+    fn memory_used_before_shows_nothing_of_it() {
+        let mut buffer = Buffer::in_memory(vec![7; CHUNK_LEN]);
+        assert!(!buffer.is_fresh() && Buffer::default().is_fresh());
+        buffer.write(PAGE_LEN + 5, &[1; 10]);
+        buffer.write(3 * PAGE_LEN, &[2; 1]);
+        let mut expected = vec![0; CHUNK_LEN];
+        expected[PAGE_LEN + 5..PAGE_LEN + 15].fill(1);
+        expected[3 * PAGE_LEN] = 2;
+        assert!(buffer.over(&[], CHUNK_LEN) == expected);
+        assert_eq!(buffer.into_memory().capacity(), CHUNK_LEN);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use std::collections::HashMap;
 
 use crate::attr::Ino;
+use crate::spares::Spares;
 use crate::sync::{Condvar, Mutex};
 
 const SHARD_COUNT: usize = 8;
@@ -30,6 +31,8 @@ pub(crate) type Chunk = Arc<Vec<u8>>;
 /// The cache.
 pub(crate) struct ChunkCache {
     shards: Vec<Shard>,
+    /// Takes the memory of what is dropped.
+    spares: Arc<Spares>,
     shard_len_max: usize,
 }
 
@@ -46,6 +49,8 @@ struct State {
     order: VecDeque<(ChunkId, u64)>,
     len: usize,
     next_load: u64,
+    /// Who waits for a load: nobody is woken where there is nobody.
+    waiting: usize,
 }
 
 enum Slot {
@@ -72,8 +77,9 @@ pub(crate) struct Load<'a> {
 
 impl ChunkCache {
     /// A cache of at most `len_max` bytes.
-    pub(crate) fn new(len_max: usize) -> Self {
+    pub(crate) fn new(len_max: usize, spares: Arc<Spares>) -> Self {
         Self {
+            spares,
             shards: (0..SHARD_COUNT).map(|_| Shard::default()).collect(),
             shard_len_max: len_max / SHARD_COUNT,
         }
@@ -103,9 +109,11 @@ impl ChunkCache {
     pub(crate) fn wait(&self, id: ChunkId) {
         let shard = self.shard(&id);
         let mut state = shard.state.lock();
+        state.waiting += 1;
         while matches!(state.slots.get(&id), Some(Slot::Loading(_))) {
             state = shard.loaded.wait(state);
         }
+        state.waiting -= 1;
     }
 
     /// The chunk, if it is here.
@@ -137,8 +145,11 @@ impl ChunkCache {
         let shard = self.shard(&id);
         let mut state = shard.state.lock();
         match state.slots.remove(&id) {
-            Some(Slot::Ready { chunk, .. }) => state.len -= charge(&chunk),
-            Some(Slot::Loading(_)) => shard.loaded.notify_all(),
+            Some(Slot::Ready { chunk, .. }) => {
+                state.len -= charge(&chunk);
+                self.spares.give_shared(chunk);
+            }
+            Some(Slot::Loading(_)) => shard.wake(&state),
             None => {}
         }
     }
@@ -159,7 +170,7 @@ impl Load<'_> {
             };
             state.slots.insert(self.id, slot);
             state.order.push_back((self.id, self.number));
-            state.shrink(self.cache.shard_len_max);
+            state.shrink(self.cache.shard_len_max, &self.cache.spares);
         }
         valid
     }
@@ -183,13 +194,21 @@ impl Drop for Load<'_> {
         if self.is_mine(&state) {
             state.slots.remove(&self.id);
         }
-        drop(state);
-        shard.loaded.notify_all();
+        shard.wake(&state);
+    }
+}
+
+impl Shard {
+    /// Has those look again who wait for a load: a system call, so not for nobody.
+    fn wake(&self, state: &State) {
+        if state.waiting > 0 {
+            self.loaded.notify_all();
+        }
     }
 }
 
 impl State {
-    fn shrink(&mut self, len_max: usize) {
+    fn shrink(&mut self, len_max: usize, spares: &Spares) {
         while self.len > len_max {
             let Some((id, number)) = self.order.pop_front() else {
                 return;
@@ -205,7 +224,9 @@ impl State {
                 self.order.push_back((id, number));
             } else {
                 self.len -= charge(chunk);
-                self.slots.remove(&id);
+                if let Some(Slot::Ready { chunk, .. }) = self.slots.remove(&id) {
+                    spares.give_shared(chunk);
+                }
             }
         }
         if self.order.len() > 2 * self.slots.len() + 64 {
@@ -229,6 +250,7 @@ fn charge(chunk: &Chunk) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extent::CHUNK_LEN;
 
     fn id(index: u64) -> ChunkId {
         ChunkId {
@@ -247,7 +269,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_used_chunks_stay() {
-        let cache = ChunkCache::new(SHARD_COUNT * 10 * (1000 + ENTRY_LEN));
+        let cache = ChunkCache::new(SHARD_COUNT * 10 * (1000 + ENTRY_LEN), Arc::default());
         assert!(load(&cache, 0, 1000));
         for index in 1..1000 {
             assert!(load(&cache, index, 1000));
@@ -265,14 +287,26 @@ mod tests {
         for shard in &cache.shards {
             let mut state = shard.state.lock();
             assert_eq!((state.len, state.slots.len()), (0, 0));
-            state.shrink(0);
+            state.shrink(0, &cache.spares);
             assert!(state.order.len() <= 64);
         }
     }
 
     #[test]
+    fn memory_of_what_is_dropped_is_used_again() {
+        let spares = Arc::new(Spares::default());
+        let cache = ChunkCache::new(SHARD_COUNT * CHUNK_LEN * 3 / 2, Arc::clone(&spares));
+        assert!(load(&cache, 0, CHUNK_LEN));
+        cache.forget(id(0));
+        assert!(spares.take().capacity() > 0);
+        assert!((0..100).all(|index| load(&cache, index, CHUNK_LEN)));
+        let count = (0..100).take_while(|_| spares.take().capacity() > 0);
+        assert_eq!(count.count(), 100 - SHARD_COUNT);
+    }
+
+    #[test]
     fn a_change_voids_the_load_under_way() {
-        let cache = ChunkCache::new(1 << 20);
+        let cache = ChunkCache::new(1 << 20, Arc::default());
         let Found::Load(first) = cache.find(id(5)) else {
             panic!("nothing is there yet");
         };
@@ -288,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_failed_load_passes_to_the_next() {
-        let cache = ChunkCache::new(1 << 20);
+        let cache = ChunkCache::new(1 << 20, Arc::default());
         std::thread::scope(|scope| {
             let Found::Load(first) = cache.find(id(5)) else {
                 panic!("nothing is there yet");

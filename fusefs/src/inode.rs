@@ -112,6 +112,14 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
+    /// The content, unless somebody else holds it too.
+    pub(crate) fn into_buffer(self) -> Option<Buffer> {
+        match self {
+            Self::Dirty(buffer) => Some(buffer),
+            Self::Sealing { buffer, .. } | Self::Sealed { buffer, .. } => Arc::into_inner(buffer),
+        }
+    }
+
     /// The content.
     pub(crate) fn buffer(&self) -> &Buffer {
         match self {

@@ -23,6 +23,7 @@ pub mod path;
 mod pool;
 mod record;
 mod session;
+mod spares;
 mod sync;
 mod table;
 mod turns;

@@ -32,8 +32,8 @@ pub enum Effort {
 /// Hands out a value piece by piece.
 type NextPiece<'a> = &'a mut dyn FnMut(&mut Vec<u8>, &mut Scratch) -> Result<()>;
 
-/// Shortest frames of noise: 16 KiB.
-const NOISE_LOG2_MIN: u8 = 14;
+/// Shortest frames of noise: 8 KiB.
+const NOISE_LOG2_MIN: u8 = 13;
 
 /// A value in a blob file that the tree does not know yet.
 pub(crate) struct StagedFrames {

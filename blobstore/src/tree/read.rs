@@ -139,6 +139,16 @@ impl Core {
         }
     }
 
+    fn read_into(&self, key: &[u8], out: &mut Vec<u8>) -> Result<bool> {
+        out.clear();
+        match self.find(key, None)? {
+            None => return Ok(false),
+            Some(Found::Inline(value)) => out.extend_from_slice(&value),
+            Some(Found::Blob(blob)) => blob.read(0, u64::MAX, out)?,
+        }
+        Ok(true)
+    }
+
     fn get_range(
         &self,
         key: &[u8],
@@ -212,6 +222,14 @@ impl BlobTree {
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.core.settle()?;
         self.core.get(key, None)
+    }
+
+    /// As [`BlobTree::get`], in memory of the caller, which is cleared first; `false` where no such key.
+    ///
+    /// # Errors
+    /// As [`BlobTree::get`]; `out` holds anything then.
+    pub fn read_into(&self, key: &[u8], out: &mut Vec<u8>) -> Result<bool> {
+        self.core.read_into(key, out)
     }
 
     /// At most `len` bytes from `offset`; fewer at the end of the value; `None` where no such key.

@@ -15,6 +15,9 @@ use crate::inode::{Inode, State};
 use crate::key;
 use crate::volume::Volume;
 
+/// Shorter chunks are not worth memory of the length of a whole one.
+const SPARED_LEN_MIN: usize = CHUNK_LEN / 4 * 3;
+
 /// What is known of a chunk in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Base {
@@ -74,11 +77,16 @@ impl Volume {
     /// The chunk of the tree, from the tree.
     pub(super) fn load_base(&self, base: &Base) -> FsResult<Vec<u8>> {
         let ChunkId { ino, index, .. } = base.id;
-        let mut bytes = match self.tree.get(&key::chunk(ino, index))? {
-            Some(bytes) => bytes,
-            None if base.may_miss => Vec::new(),
-            None => return Err(missing()),
+        let mut bytes = match base.cut {
+            SPARED_LEN_MIN.. => self.spares.take(),
+            _ => Vec::new(),
         };
+        if !self.tree.read_into(&key::chunk(ino, index), &mut bytes)? && !base.may_miss {
+            return Err(missing());
+        }
+        if bytes.len() < SPARED_LEN_MIN {
+            bytes.shrink_to_fit();
+        }
         if bytes.len() > CHUNK_LEN {
             return Err(too_long());
         }

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use coffer_blobstore::BlobBatch;
 
 use crate::attr::Kind;
+use crate::buffer::Buffer;
 use crate::errno::FsResult;
 use crate::extent::{chunk_count, chunk_end, index_of, len_in_chunk, pages_of, within};
 use crate::inode::{Inode, Stage, State};
@@ -179,6 +180,9 @@ impl Volume {
         for (index, over) in put {
             if let Some(unwritten) = state.content.chunks.remove(&index) {
                 self.ledger.change(unwritten.charge, 0);
+                let buffer = unwritten.stage.into_buffer();
+                self.spares
+                    .give(buffer.map_or_else(Vec::new, Buffer::into_memory));
             }
             self.cache.forget(Self::base(inode, state, index).id);
             if over == 0 {

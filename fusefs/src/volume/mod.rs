@@ -34,6 +34,7 @@ use crate::ledger::Ledger;
 use crate::options::MountOptions;
 use crate::pool::Pool;
 use crate::record::InodeRecord;
+use crate::spares::Spares;
 use crate::sync::Mutex;
 use crate::table::Table;
 
@@ -46,6 +47,7 @@ pub(crate) struct Volume {
     pub(crate) options: MountOptions,
     pub(crate) pool: Pool,
     cache: ChunkCache,
+    spares: Arc<Spares>,
     ledger: Ledger,
     pub(crate) table: Table,
     clock: Arc<dyn Clock>,
@@ -70,10 +72,12 @@ impl Volume {
     /// A volume over a tree.
     pub(crate) fn new(tree: Arc<BlobTree>, options: MountOptions) -> Self {
         let env = tree.env();
+        let spares = Arc::new(Spares::default());
         Self {
             pool: Pool::new(&*env.spawner, options.worker_count),
             clock: Arc::clone(&env.clock),
-            cache: ChunkCache::new(options.chunk_cache_len),
+            cache: ChunkCache::new(options.chunk_cache_len, Arc::clone(&spares)),
+            spares,
             ledger: Ledger::default(),
             table: Table::new(options.inode_cache_count),
             queue: Mutex::default(),

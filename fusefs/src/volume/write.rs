@@ -117,6 +117,9 @@ impl Volume {
         if let Some((pages, chunk)) = fill {
             buffer.fill(*pages, &chunk[..base_len.min(chunk.len())]);
         }
+        if buffer.is_fresh() && piece.offset == 0 && piece.len > CHUNK_LEN / 2 {
+            *buffer = Buffer::in_memory(self.spares.take());
+        }
         let was_whole = buffer.is_whole();
         buffer.write(
             piece.offset,

@@ -23,11 +23,11 @@ fn a_window_is_what_a_range_costs() {
     tree.put(b"half", &half).unwrap();
     tree.put(b"inline", b"few bytes").unwrap();
     let window = tree.window(b"noise", 40_000, 100).unwrap().unwrap();
-    assert_eq!((window.offset, window.bytes.len()), (32 << 10, 16 << 10));
+    assert_eq!((window.offset, window.bytes.len()), (32 << 10, 8 << 10));
     assert_eq!((window.value_len, window.is_whole), (128 << 10, false));
-    assert!(window.bytes == noise[32 << 10..48 << 10]);
+    assert!(window.bytes == noise[32 << 10..40 << 10]);
     let window = tree.window(b"noise", 16_000, 1000).unwrap().unwrap();
-    assert_eq!((window.offset, window.bytes.len()), (0, 32 << 10));
+    assert_eq!((window.offset, window.bytes.len()), (8 << 10, 16 << 10));
     let window = tree.window(b"half", 40_000, 100).unwrap().unwrap();
     assert!(window.is_whole && window.bytes == half);
     let window = tree.window(b"inline", 3, 1).unwrap().unwrap();
@@ -35,6 +35,20 @@ fn a_window_is_what_a_range_costs() {
     let window = tree.window(b"noise", 200 << 10, 9).unwrap().unwrap();
     assert!(window.bytes.is_empty() && !window.is_whole);
     assert_eq!(tree.window(b"none", 0, 9).unwrap(), None);
+}
+
+#[test]
+fn a_value_comes_into_memory_of_the_caller() {
+    let (_, tree) = world();
+    let noise = noise(100 << 10);
+    tree.put(b"noise", &noise).unwrap();
+    tree.put(b"inline", b"few bytes").unwrap();
+    let mut out = vec![7; 9];
+    assert!(tree.read_into(b"noise", &mut out).unwrap() && out == noise);
+    let place = out.as_ptr();
+    assert!(tree.read_into(b"inline", &mut out).unwrap() && out == b"few bytes");
+    assert_eq!(out.as_ptr(), place);
+    assert!(!tree.read_into(b"none", &mut out).unwrap() && out.is_empty());
 }
 
 #[test]
@@ -60,7 +74,7 @@ fn noise_of_every_length_comes_back_and_keeps_its_frames_when_it_moves() {
         }
     }
     let window = tree.window(b"131072", 0, 1).unwrap().unwrap();
-    assert_eq!(window.bytes.len(), 16 << 10);
+    assert_eq!(window.bytes.len(), 8 << 10);
 }
 
 /// A damaged frame costs the reader of its neighbour nothing.
@@ -80,7 +94,7 @@ fn damage_beside_a_window_does_not_matter() {
     let tree = world.open().unwrap();
     assert!(tree.get(b"noise").is_err());
     let window = tree.window(b"noise", 0, 4096).unwrap().unwrap();
-    assert!(window.bytes == noise[..16 << 10]);
+    assert!(window.bytes == noise[..8 << 10]);
     assert!(tree.window(b"noise", 64 << 10, 4096).is_err());
 }
 
