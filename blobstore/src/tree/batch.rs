@@ -162,18 +162,16 @@ impl Core {
 
     /// One key: a value that stays in the tree is copied once, into the batch.
     fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        let mut entries = WriteBatch::new();
-        let mut claims = Claims::new();
-        if self.is_inline(value) {
-            entries.put(key, value);
-        } else {
-            let staged = self.stage(value, Effort::Normal)?;
-            put_staged(&mut entries, &mut claims, key, staged);
+        if !self.is_inline(value) {
+            return self.put_large(key, value);
         }
-        self.commit(entries, claims, false)
+        self.settle_queue()?;
+        let mut entries = WriteBatch::new();
+        entries.put(key, value);
+        self.commit(entries, Claims::new(), false)
     }
 
-    fn commit(&self, entries: WriteBatch, claims: Claims, sync: bool) -> Result<()> {
+    pub(super) fn commit(&self, entries: WriteBatch, claims: Claims, sync: bool) -> Result<()> {
         self.commit_within(self.gate.read(), entries, claims, sync)
     }
 
@@ -210,6 +208,7 @@ impl BlobTree {
     /// `Poisoned`, `NoSpace`, `Invalid` for a key or batch beyond the engine's bounds, and where a key to
     /// copy from has no value; those of the medium. Where a sync fails, the batch may be visible, and is not durable.
     pub fn write(&self, batch: BlobBatch, sync: bool) -> Result<()> {
+        self.core.settle()?;
         self.core.write(batch, sync)
     }
 
@@ -237,10 +236,12 @@ impl BlobTree {
         Staged(Place::Inline(value.to_vec()))
     }
 
-    /// Sets `key` to `value`.
+    /// Sets `key` to `value`. Everybody sees it when this returns. Of several large values put in a row
+    /// some may still have to be sealed, which all calls that follow see to before they do anything else.
     ///
     /// # Errors
-    /// As [`BlobTree::write`].
+    /// As [`BlobTree::write`]. What keeps such a value from being sealed after all is told by one of
+    /// the calls that follow: a sync or close that succeeds vouches for all that nobody was told of.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
         self.core.put(key, value)
     }

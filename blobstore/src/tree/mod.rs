@@ -9,6 +9,7 @@
 
 mod ahead;
 mod batch;
+mod behind;
 mod census;
 mod collect;
 mod copies;
@@ -68,6 +69,7 @@ struct Core {
     store_id: StoreId,
     db: Arc<Db>,
     files: Arc<BlobFiles>,
+    behind: Arc<behind::Behind>,
     frame_cache: Option<Arc<BlockCache>>,
     hook: Arc<Hook>,
     pins: Arc<Pins>,
@@ -233,7 +235,9 @@ impl BlobTree {
         }
         keyring.heal(&env)?;
         let now = env.clock.monotonic();
+        let may_queue = opening.background && !files.options().sync_writes;
         let core = Arc::new(Core {
+            behind: behind::Behind::new(&files, may_queue.then_some(&env.spawner)),
             env,
             store_id,
             frame_cache: opening.cache_frames.then(|| Arc::clone(db.block_cache())),
@@ -280,12 +284,14 @@ impl BlobTree {
     /// # Errors
     /// `Poisoned`; those of the medium, which poison the store.
     pub fn sync(&self) -> Result<()> {
+        self.core.settle()?;
         self.core.db.sync()
     }
 
     /// The store as it is now. Reads at the snapshot see nothing that is written later.
     #[must_use]
     pub fn snapshot(&self) -> TreeSnapshot {
+        self.core.settle_silently();
         let pin = self.core.pins.take();
         TreeSnapshot {
             at: self.core.db.snapshot(),
@@ -307,6 +313,7 @@ impl BlobTree {
     /// # Errors
     /// Those of the medium, `Poisoned`.
     pub fn compact(&self, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+        self.core.settle()?;
         self.core.db.compact_all(progress)?;
         self.collect_garbage()?;
         Ok(())
@@ -341,6 +348,7 @@ impl BlobTree {
         if self.core.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        let settled = self.core.settle_for_good();
         self.stop_worker();
         let finished = self
             .core
@@ -348,7 +356,7 @@ impl BlobTree {
             .flush()
             .and_then(|()| self.core.files.finish_all());
         let closed = self.core.db.close();
-        finished.and(closed)
+        settled.and(finished).and(closed)
     }
 
     fn stop_worker(&self) {
@@ -362,6 +370,7 @@ impl BlobTree {
 
 impl Drop for BlobTree {
     fn drop(&mut self) {
+        self.core.behind.stop();
         self.stop_worker();
     }
 }

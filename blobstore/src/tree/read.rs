@@ -220,6 +220,7 @@ impl BlobTree {
     /// # Errors
     /// `Corruption` and `Authentication` naming file and offset; those of the medium.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.core.settle()?;
         self.core.get(key, None)
     }
 
@@ -236,6 +237,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::get`].
     pub fn get_range(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Vec<u8>>> {
+        self.core.settle()?;
         self.core.get_range(key, offset, len, None)
     }
 
@@ -245,6 +247,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::get`].
     pub fn window(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Window>> {
+        self.core.settle()?;
         self.core.window(key, offset, len)
     }
 
@@ -253,6 +256,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::get`].
     pub fn len_of(&self, key: &[u8]) -> Result<Option<u64>> {
+        self.core.settle()?;
         self.core.len_of(key, None)
     }
 }

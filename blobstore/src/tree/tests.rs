@@ -11,6 +11,7 @@ use super::*;
 use crate::blobfile::Effort;
 use crate::blobfile::tests::value;
 
+mod behind;
 mod copies;
 mod garbage;
 mod ranges;

@@ -44,6 +44,7 @@ impl BlobTree {
     /// # Errors
     /// Where it cannot begin. What it finds is in the report.
     pub fn verify(&self, progress: &mut dyn FnMut(&VerifyReport)) -> Result<VerifyReport> {
+        self.core.settle()?;
         self.core.verify(progress)
     }
 
@@ -53,6 +54,7 @@ impl BlobTree {
     /// # Errors
     /// Where it cannot begin. What it finds is in the answer.
     pub(crate) fn check_files(&self) -> Result<Vec<Error>> {
+        self.core.settle()?;
         self.core.check_files()
     }
 }

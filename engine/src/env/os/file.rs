@@ -7,8 +7,10 @@
 
 extern crate std;
 
+use alloc::sync::Arc;
 use alloc::vec;
 use core::num::NonZeroU64;
+use core::ops::Range;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{self, Advice, Stat};
@@ -16,6 +18,7 @@ use rustix::io::{self, Errno};
 
 use crate::env::File;
 use crate::env::os::ahead::Readahead;
+use crate::env::os::around::{Around, Reader};
 use crate::env::os::failed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Mutex;
@@ -57,22 +60,38 @@ pub(super) struct OsFile {
     fd: OwnedFd,
     end: Mutex<End>,
     ahead: Mutex<Readahead>,
+    around: Arc<Around>,
 }
 
 impl OsFile {
-    pub(super) fn new(id: FileId, fd: OwnedFd) -> Result<Self> {
+    pub(super) fn new(id: FileId, fd: OwnedFd, around: &Arc<Around>) -> Result<Self> {
         let stat = check_regular(id, &fd)?;
         let end = Mutex::new(End::at(u64::try_from(stat.st_size).unwrap_or(0)));
         let ahead = Mutex::new(Readahead::default());
-        Ok(Self { id, fd, end, ahead })
+        let around = Arc::clone(around);
+        Ok(Self {
+            id,
+            fd,
+            end,
+            ahead,
+            around,
+        })
     }
 
-    /// Has the system fetch what comes next, where the readers go forward.
-    fn read_ahead(&self, offset: u64, len: usize) {
+    /// Has the system fetch what is likely to be read soon: what comes next, where the readers go
+    /// forward, and what lies around reads that come near each other.
+    fn fetch_more(&self, offset: u64, len: usize) {
         let next = self.ahead.lock().note(offset, len);
-        if let Some(next) = next {
-            self.will_read(next.start, next.end - next.start);
+        let around = || self.around.note(self.id, offset, len as u64, Reader::Now);
+        if let Some(range) = next.or_else(around) {
+            self.fetch(range);
         }
+    }
+
+    /// Has the system fetch `range`; one that does not take the hint reads later.
+    fn fetch(&self, range: Range<u64>) {
+        let len = NonZeroU64::new(range.end - range.start);
+        let _ = fs::fadvise(&self.fd, range.start, len, Advice::WillNeed);
     }
 
     fn failed(&self, what: &'static str, errno: Errno) -> Error {
@@ -110,7 +129,7 @@ impl File for OsFile {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        self.read_ahead(offset, buf.len());
+        self.fetch_more(offset, buf.len());
         let mut filled = 0;
         while filled < buf.len() {
             let at = offset + filled as u64;
@@ -127,8 +146,8 @@ impl File for OsFile {
     }
 
     fn will_read(&self, offset: u64, len: u64) {
-        // A system that does not take the hint reads later.
-        let _ = fs::fadvise(&self.fd, offset, NonZeroU64::new(len), Advice::WillNeed);
+        let around = self.around.note(self.id, offset, len, Reader::Soon);
+        self.fetch(around.unwrap_or(offset..offset.saturating_add(len)));
     }
 
     fn append(&self, bytes: &[u8]) -> Result<()> {

@@ -18,6 +18,7 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::env::os::around::Around;
 use crate::env::os::file::{OsFile, check_regular};
 use crate::env::os::{failed, not_a_directory};
 use crate::env::{File, Fs, OpenMode, Space, copy_file};
@@ -39,6 +40,7 @@ pub struct OsFs {
     dir: OwnedFd,
     /// For messages only.
     path: String,
+    around: Arc<Around>,
 }
 
 impl OsFs {
@@ -51,7 +53,8 @@ impl OsFs {
         let dir =
             fs::open(path, flags, Mode::empty()).map_err(|errno| not_a_directory(path, errno))?;
         let path = path.display().to_string();
-        Ok(Self { dir, path })
+        let around = Arc::default();
+        Ok(Self { dir, path, around })
     }
 
     fn not_locked(&self, id: FileId, errno: Errno) -> Error {
@@ -85,7 +88,7 @@ impl Fs for OsFs {
         };
         let fd = fs::openat(&self.dir, id.to_string(), flags | ALWAYS, OWNER_ONLY)
             .map_err(in_file(id, "cannot open the file"))?;
-        Ok(Arc::new(OsFile::new(id, fd)?))
+        Ok(Arc::new(OsFile::new(id, fd, &self.around)?))
     }
 
     fn rename(&self, from: FileId, to: FileId) -> Result<()> {

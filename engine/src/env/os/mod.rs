@@ -11,6 +11,7 @@
 extern crate std;
 
 mod ahead;
+mod around;
 mod file;
 mod fs;
 
