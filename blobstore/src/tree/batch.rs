@@ -165,7 +165,7 @@ impl Core {
         if !self.is_inline(value) {
             return self.put_large(key, value);
         }
-        self.settle_queue()?;
+        self.settle_between()?;
         let mut entries = WriteBatch::new();
         entries.put(key, value);
         self.commit(entries, Claims::new(), false)
@@ -208,7 +208,7 @@ impl BlobTree {
     /// `Poisoned`, `NoSpace`, `Invalid` for a key or batch beyond the engine's bounds, and where a key to
     /// copy from has no value; those of the medium. Where a sync fails, the batch may be visible, and is not durable.
     pub fn write(&self, batch: BlobBatch, sync: bool) -> Result<()> {
-        self.core.settle()?;
+        self.core.settle_told()?;
         self.core.write(batch, sync)
     }
 
@@ -240,8 +240,9 @@ impl BlobTree {
     /// some may still have to be sealed, which all calls that follow see to before they do anything else.
     ///
     /// # Errors
-    /// As [`BlobTree::write`]. What keeps such a value from being sealed after all is told by one of
-    /// the calls that follow: a sync or close that succeeds vouches for all that nobody was told of.
+    /// As [`BlobTree::write`]. What keeps such a value from being sealed after all is told by the next call that
+    /// writes, syncs or closes, on any thread, once for all values that it struck: all that was put since the last sync may
+    /// have to be put again. A sync or close that succeeds vouches for all that nobody was told of.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
         self.core.put(key, value)
     }

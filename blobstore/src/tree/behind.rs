@@ -5,7 +5,8 @@
 //!   writer. Several writers keep all processors busy by themselves.
 //! - They get into the tree in the order of their puts, and before anything else that is asked of it:
 //!   what is queued is never seen missing, and never overtaken.
-//! - What cannot be sealed after its put has returned is told by the next call, once.
+//! - What cannot be sealed after its put has returned is told by the next call that writes, syncs or
+//!   closes, once.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -28,6 +29,8 @@ const STREAK_MIN: usize = 16;
 const QUEUE_LEN_MAX: usize = 2 << 20;
 /// Longest value that is queued: it is copied for it.
 const VALUE_LEN_MAX: usize = QUEUE_LEN_MAX / 2;
+/// What a queued put takes beside key and value, about.
+const PUT_LEN: usize = 128;
 /// How long the thread stays that has nothing to do.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -54,7 +57,7 @@ struct Queue {
     puts: VecDeque<Put>,
     /// The number of the first of them.
     first: u64,
-    /// Bytes of their values.
+    /// Bytes that they take.
     len: usize,
     /// The first failure since one was told.
     failure: Option<Error>,
@@ -65,7 +68,8 @@ struct Queue {
 
 struct Put {
     key: Vec<u8>,
-    value_len: usize,
+    /// Bytes that it takes.
+    len: usize,
     state: State,
 }
 
@@ -131,12 +135,13 @@ impl Behind {
 
     /// Queues a put. REQUIRES: the queue is not stopped.
     fn push(self: &Arc<Self>, queue: &mut Queue, key: &[u8], value: &[u8]) {
+        let len = key.len() + value.len() + PUT_LEN;
         queue.puts.push_back(Put {
             key: key.to_vec(),
-            value_len: value.len(),
+            len,
             state: State::Waiting(value.to_vec()),
         });
-        queue.len += value.len();
+        queue.len += len;
         if queue.is_helped {
             self.offered.notify_one();
         } else if let Some(spawner) = &self.spawner {
@@ -243,66 +248,75 @@ impl Core {
             }
             if !queue.is_stopped {
                 self.behind.push(&mut queue, key, value);
-                queue = self.go_on(queue, QUEUE_LEN_MAX);
+                queue = self.go_on(queue, |queue| queue.len <= QUEUE_LEN_MAX);
                 self.enter_sealed(&mut queue);
                 return self.told(queue);
             }
         }
-        self.settle_queue()?;
+        self.settle_between()?;
         let staged = self.stage(value, Effort::Normal)?;
         let (mut entries, mut claims) = (WriteBatch::new(), Claims::new());
         put_staged(&mut entries, &mut claims, key, staged);
         self.commit(entries, claims, false)
     }
 
-    /// As [`Core::settle`], and nothing is queued any more.
+    /// Everything that was put is in the tree when this returns. Comes before all that is asked of the
+    /// tree but puts.
+    pub(super) fn settle(&self) {
+        drop(self.settled());
+    }
+
+    /// As [`Core::settle`], for callers who write, sync or close: tells a failure.
+    pub(super) fn settle_told(&self) -> Result<()> {
+        self.settled().map_or(Ok(()), |queue| self.told(queue))
+    }
+
+    /// As [`Core::settle_told`], and the puts before the next ones still count.
+    pub(super) fn settle_between(&self) -> Result<()> {
+        let settled = self.entered();
+        settled.map_or(Ok(()), |queue| self.told(queue))
+    }
+
+    /// As [`Core::settle_told`], and nothing is queued any more.
     pub(super) fn settle_for_good(&self) -> Result<()> {
-        let mut queue = self.go_on(self.behind.queue.lock(), 0);
+        let mut queue = self.behind.queue.lock();
+        queue.is_stopped = true;
+        let mut queue = self.enter_all(queue);
         let failure = queue.failure.take();
         self.count(&queue);
         self.behind.stop_within(queue);
         failure.map_or(Ok(()), Err)
     }
 
-    /// Everything that was put is in the tree when this returns. Comes before all that is asked of the
-    /// tree but puts.
-    pub(super) fn settle(&self) -> Result<()> {
+    fn settled(&self) -> Option<Guard<'_>> {
         if self.behind.streak.load(Ordering::Relaxed) != 0 {
             self.behind.streak.store(0, Ordering::Relaxed);
         }
-        self.settle_queue()
+        self.entered()
     }
 
-    /// As [`Core::settle`], and the puts before the next ones still count.
-    pub(super) fn settle_queue(&self) -> Result<()> {
-        if self.behind.open_count.load(Ordering::Acquire) == 0 {
-            return Ok(());
-        }
-        let queue = self.behind.queue.lock();
-        let queue = self.go_on(queue, 0);
-        self.told(queue)
+    /// The queue, with everything entered that was in it; `None` where there was nothing.
+    fn entered(&self) -> Option<Guard<'_>> {
+        let is_open = self.behind.open_count.load(Ordering::Acquire) > 0;
+        is_open.then(|| self.enter_all(self.behind.queue.lock()))
     }
 
-    /// As [`Core::settle`] for callers who cannot fail: the next one tells.
-    pub(super) fn settle_silently(&self) {
-        if let Err(error) = self.settle() {
-            let mut queue = self.behind.queue.lock();
-            queue.failure.get_or_insert(error);
-            self.count(&queue);
-        }
+    /// Enters all that is queued now; what others queue meanwhile may stay.
+    fn enter_all<'a>(&'a self, queue: Guard<'a>) -> Guard<'a> {
+        let end = queue.first + queue.puts.len() as u64;
+        self.go_on(queue, |queue| queue.first >= end)
     }
 
-    /// Seals, and enters what is sealed, until no more than `len` bytes are queued.
-    fn go_on<'a>(&'a self, mut queue: Guard<'a>, len: usize) -> Guard<'a> {
-        while queue.len > len {
+    /// Seals, and enters what is sealed, until it is enough.
+    fn go_on<'a>(&'a self, mut queue: Guard<'a>, is_enough: impl Fn(&Queue) -> bool) -> Guard<'a> {
+        while !is_enough(&queue) {
             self.enter_sealed(&mut queue);
-            if queue.len <= len {
+            if is_enough(&queue) {
                 break;
             }
             queue = match self.behind.seal_one(queue) {
                 Ok(queue) => queue,
-                // All of them are claimed. The first one may have been sealed meanwhile.
-                Err(queue) if queue.puts.front().is_some_and(is_sealed) => queue,
+                // All of them are claimed.
                 Err(queue) => self.behind.sealed.wait(&self.behind.queue, queue),
             };
         }
@@ -314,7 +328,7 @@ impl Core {
         let (mut entries, mut claims) = (WriteBatch::new(), Claims::new());
         while let Some(put) = queue.puts.pop_front_if(|put| is_sealed(put)) {
             queue.first += 1;
-            queue.len -= put.value_len;
+            queue.len -= put.len;
             match put.state {
                 State::Sealed(Ok(frames)) => {
                     let staged = Staged(Place::Blob(frames));

@@ -93,7 +93,7 @@ impl BlobTree {
     /// # Errors
     /// Those of the medium, `Poisoned`.
     pub fn collect_garbage(&self) -> Result<Garbage> {
-        self.core.settle()?;
+        self.core.settle_told()?;
         self.core.db.flush()?;
         let mut collector = self.core.collector.lock();
         loop {
@@ -111,7 +111,7 @@ impl BlobTree {
     /// # Errors
     /// `Corruption` for records that cannot be read.
     pub fn garbage(&self) -> Result<Garbage> {
-        self.core.settle()?;
+        self.core.settle();
         let ledger = Ledger::read(&self.core.db.annex())?;
         let mut garbage = Garbage {
             file_count: ledger.files.len(),

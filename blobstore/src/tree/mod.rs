@@ -284,14 +284,14 @@ impl BlobTree {
     /// # Errors
     /// `Poisoned`; those of the medium, which poison the store.
     pub fn sync(&self) -> Result<()> {
-        self.core.settle()?;
+        self.core.settle_told()?;
         self.core.db.sync()
     }
 
     /// The store as it is now. Reads at the snapshot see nothing that is written later.
     #[must_use]
     pub fn snapshot(&self) -> TreeSnapshot {
-        self.core.settle_silently();
+        self.core.settle();
         let pin = self.core.pins.take();
         TreeSnapshot {
             at: self.core.db.snapshot(),
@@ -313,7 +313,7 @@ impl BlobTree {
     /// # Errors
     /// Those of the medium, `Poisoned`.
     pub fn compact(&self, progress: &mut dyn FnMut(Progress)) -> Result<()> {
-        self.core.settle()?;
+        self.core.settle_told()?;
         self.core.db.compact_all(progress)?;
         self.collect_garbage()?;
         Ok(())

@@ -220,7 +220,7 @@ impl BlobTree {
     /// # Errors
     /// `Corruption` and `Authentication` naming file and offset; those of the medium.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.core.settle()?;
+        self.core.settle();
         self.core.get(key, None)
     }
 
@@ -229,6 +229,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::get`]; `out` holds anything then.
     pub fn read_into(&self, key: &[u8], out: &mut Vec<u8>) -> Result<bool> {
+        self.core.settle();
         self.core.read_into(key, out)
     }
 
@@ -237,7 +238,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::get`].
     pub fn get_range(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Vec<u8>>> {
-        self.core.settle()?;
+        self.core.settle();
         self.core.get_range(key, offset, len, None)
     }
 
@@ -247,7 +248,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::get`].
     pub fn window(&self, key: &[u8], offset: u64, len: usize) -> Result<Option<Window>> {
-        self.core.settle()?;
+        self.core.settle();
         self.core.window(key, offset, len)
     }
 
@@ -256,7 +257,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::get`].
     pub fn len_of(&self, key: &[u8]) -> Result<Option<u64>> {
-        self.core.settle()?;
+        self.core.settle();
         self.core.len_of(key, None)
     }
 }

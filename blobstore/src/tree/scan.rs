@@ -85,7 +85,7 @@ impl BlobTree {
     /// # Errors
     /// `Corruption` and `Authentication` naming file and offset; those of the medium.
     pub fn scan(&self, prefix: &[u8], from: &[u8]) -> Result<Scan> {
-        self.core.settle()?;
+        self.core.settle();
         let pin = self.core.pins.take();
         self.core.scan(prefix, from, None, pin)
     }

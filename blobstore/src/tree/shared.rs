@@ -127,7 +127,7 @@ impl BlobTree {
     /// # Errors
     /// As [`BlobTree::get`].
     pub fn shared(&self, key: &[u8]) -> Result<Option<SharedValue>> {
-        self.core.settle()?;
+        self.core.settle();
         self.core.shared(key, None)
     }
 }

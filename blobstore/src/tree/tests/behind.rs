@@ -106,7 +106,7 @@ fn was_queued(tree: &BlobTree) -> bool {
 #[test]
 fn what_is_queued_is_seen_by_whoever_asks() {
     type Ask = fn(&BlobTree, &[u8], &[u8]);
-    let asks: [Ask; 8] = [
+    let asks: [Ask; 9] = [
         |tree, key, value| assert_eq!(tree.get(key).unwrap().as_deref(), Some(value)),
         |tree, key, value| {
             let snapshot = tree.snapshot();
@@ -130,6 +130,11 @@ fn what_is_queued_is_seen_by_whoever_asks() {
         |tree, key, value| {
             let mut found = Vec::new();
             tree.get_stream(key, 0, u64::MAX, &mut found).unwrap();
+            assert_eq!(found, value);
+        },
+        |tree, key, value| {
+            let mut found = Vec::new();
+            assert!(tree.read_into(key, &mut found).unwrap());
             assert_eq!(found, value);
         },
         |tree, key, _| {
@@ -200,12 +205,13 @@ fn what_cannot_be_sealed_is_told_once_and_costs_nothing_else() {
 }
 
 #[test]
-fn a_failure_met_by_a_snapshot_is_told_by_the_next_call() {
+fn a_failure_met_by_readers_is_told_by_the_next_writer() {
     let (world, tree) = Queued::new();
     put_many(&tree, 0..40);
     world.narrow.free_len.store(0, Ordering::Relaxed);
     let told = (100..130).find_map(|number| tree.put(&key(number), &long(number)).err());
     drop(tree.snapshot());
+    assert_eq!(tree.get(&key(0)).unwrap(), Some(long(0)));
     let told = told.or_else(|| tree.sync().err());
     assert_eq!(told.unwrap().kind(), ErrorKind::NoSpace);
 }
